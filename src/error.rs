@@ -1,0 +1,132 @@
+//! What can go wrong, with the names and shapes in it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this crate that a user can get wrong.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Every error names the thing, what was expected and what came.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor has another shape than the place it is used in asks for.
+    Shape {
+        /// The layer, loss or function, as in `conv2d_2`.
+        at: String,
+        /// The shape that fits, as in `input [N, 31, 31, 32]`.
+        expected: String,
+        /// The shape that came.
+        found: Vec<usize>,
+    },
+    /// A setting lies outside what makes sense.
+    Argument {
+        /// The layer, loss or function.
+        at: String,
+        /// The setting's name.
+        argument: &'static str,
+        /// What would do.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A layer with parameters was used before `build` gave it any.
+    NotBuilt {
+        /// The layer.
+        at: String,
+    },
+    /// No layer, parameter or kind of that name exists.
+    UnknownName {
+        /// What was looked for, as in `parameter`.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The loss became infinite or NaN. The weights are as they were before the step.
+    NotFinite {
+        /// The step, counted from 1 over the whole training.
+        step: u64,
+        /// The loss of that step.
+        loss: f64,
+    },
+    /// A file could not be read, understood or written.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A data set cannot serve: empty, one class only, other pictures than the network takes.
+    Data {
+        /// What is wrong, and with what.
+        message: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn shape(at: impl Into<String>, expected: impl Into<String>, found: &[usize]) -> Self {
+        Self::Shape { at: at.into(), expected: expected.into(), found: found.to_vec() }
+    }
+
+    pub(crate) fn argument(
+        at: impl Into<String>,
+        argument: &'static str,
+        expected: impl Into<String>,
+        found: impl fmt::Display,
+    ) -> Self {
+        Self::Argument { at: at.into(), argument, expected: expected.into(), found: found.to_string() }
+    }
+
+    pub(crate) fn file(
+        path: impl AsRef<Path>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
+    }
+
+    pub(crate) fn data(message: impl Into<String>) -> Self {
+        Self::Data { message: message.into() }
+    }
+
+    /// The same error, told of the layer `name` instead of the layer's kind.
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::Shape { at, .. } | Self::Argument { at, .. } | Self::NotBuilt { at } => *at = name.to_string(),
+            _ => {}
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape { at, expected, found } => write!(f, "{at}: expected {expected}, got {found:?}"),
+            Self::Argument { at, argument, expected, found } => {
+                write!(f, "{at}: {argument} must be {expected}, got {found}")
+            }
+            Self::NotBuilt { at } => write!(f, "{at}: has no parameters yet; call build(input shape) first"),
+            Self::UnknownName { what, name, known } => {
+                write!(f, "no {what} named {name:?}; there is {}", known.join(", "))
+            }
+            Self::NotFinite { step, loss } => write!(
+                f,
+                "the loss became {loss} at step {step}; the weights are kept as they were before that step \
+                 (a lower learning rate or clip_norm usually helps)"
+            ),
+            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Data { message } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source.as_ref()),
+            _ => None,
+        }
+    }
+}

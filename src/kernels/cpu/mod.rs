@@ -1,0 +1,6 @@
+//! The kernels on the CPU.
+
+pub(crate) mod conv2d;
+pub(crate) mod gemm;
+pub(crate) mod pool2d;
+pub(crate) mod reduce;

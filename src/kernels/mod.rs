@@ -1,0 +1,3 @@
+//! Numbers in, numbers out: functions over slices and shapes that know nothing of layers.
+
+pub(crate) mod cpu;

@@ -1,0 +1,145 @@
+//! Layers one after another: the inside of a Sequential and of a Residual.
+
+use super::{Backward, Layer, Saved};
+use crate::element::Element;
+use crate::error::Result;
+use crate::random::Key;
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
+
+/// Layers one after another, each with a name of its own: `conv2d_1`, `conv2d_2`, `dense_1`.
+#[derive(Debug, Clone)]
+pub struct Chain<E: Element> {
+    layers: Vec<(String, Box<dyn Layer<E>>)>,
+}
+
+impl<E: Element> Default for Chain<E> {
+    fn default() -> Self {
+        Self { layers: Vec::new() }
+    }
+}
+
+impl<E: Element> Chain<E> {
+    /// Appends a layer; its name counts the layers of its kind.
+    pub fn push(&mut self, layer: Box<dyn Layer<E>>) {
+        let stem = layer.kind().to_lowercase();
+        let number = 1 + self.layers.iter().filter(|(_, other)| other.kind() == layer.kind()).count();
+        self.layers.push((format!("{stem}_{number}"), layer));
+    }
+
+    /// The layers with their names, first to last.
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&str, &dyn Layer<E>)> + ExactSizeIterator {
+        self.layers.iter().map(|(name, layer)| (name.as_str(), layer.as_ref()))
+    }
+
+    /// Forward through the first `count` layers, keeping what `backward` needs.
+    ///
+    /// A layer's random numbers depend on its place, so that leaving out the last layer changes none.
+    pub(crate) fn forward_train_first(
+        &self,
+        count: usize,
+        x: ArrayViewD<'_, E>,
+        key: Key,
+    ) -> Result<(ArrayD<E>, Saved)> {
+        let mut y = None;
+        let mut kept = Vec::with_capacity(count);
+        for (place, (name, layer)) in self.layers.iter().take(count).enumerate() {
+            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
+            let (output, saved) =
+                layer.forward_train(input, key.at(place as u64)).map_err(|error| error.renamed(name))?;
+            y = Some(output);
+            kept.push(saved);
+        }
+        Ok((y.unwrap_or_else(|| x.to_owned()), Saved::new(kept)))
+    }
+}
+
+impl<E: Element> Layer<E> for Chain<E> {
+    fn kind(&self) -> &'static str {
+        "Chain"
+    }
+
+    fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
+        let mut shape = input.to_vec();
+        for (place, (name, layer)) in self.layers.iter_mut().enumerate() {
+            layer
+                .build(&shape, key.at(place as u64))
+                .and_then(|()| layer.output_shape(&shape))
+                .map(|output| shape = output)
+                .map_err(|error| error.renamed(name))?;
+        }
+        Ok(())
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        self.layers.iter().try_fold(input.to_vec(), |shape, (name, layer)| {
+            layer.output_shape(&shape).map_err(|error| error.renamed(name))
+        })
+    }
+
+    fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
+        let mut y = None;
+        for (name, layer) in &self.layers {
+            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
+            y = Some(layer.forward(input).map_err(|error| error.renamed(name))?);
+        }
+        Ok(y.unwrap_or_else(|| x.to_owned()))
+    }
+
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train_first(self.layers.len(), x, key)
+    }
+
+    // The chain rule, from the last layer kept to the first.
+    fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        let kept = saved.take::<Vec<Saved>>("sequential")?;
+        let count = kept.len();
+        let (mut params, mut state) = (Vec::new(), Vec::new());
+        let mut dx = dy.to_owned();
+        for ((name, layer), saved) in self.layers[..count].iter().zip(kept).rev() {
+            let mut back = layer.backward(saved, dx.view()).map_err(|error| error.renamed(name))?;
+            dx = back.dx;
+            // Collected last layer first, each layer's own order reversed: one reversal at the end restores both.
+            back.params.reverse();
+            back.state.reverse();
+            params.append(&mut back.params);
+            state.append(&mut back.state);
+        }
+        params.reverse();
+        state.reverse();
+        Ok(Backward { dx, params, state })
+    }
+
+    fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        prefixed(self.layers.iter().map(|(name, layer)| (name, layer.parameters())))
+    }
+
+    fn parameters_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        prefixed(self.layers.iter_mut().map(|(name, layer)| (&*name, layer.parameters_mut())))
+    }
+
+    fn state(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        prefixed(self.layers.iter().map(|(name, layer)| (name, layer.state())))
+    }
+
+    fn state_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        prefixed(self.layers.iter_mut().map(|(name, layer)| (&*name, layer.state_mut())))
+    }
+
+    fn config(&self) -> serde_json::Value {
+        self.layers
+            .iter()
+            .map(|(_, layer)| serde_json::json!({ "kind": layer.kind(), "config": layer.config() }))
+            .collect()
+    }
+
+    fn clone_box(&self) -> Box<dyn Layer<E>> {
+        Box::new(self.clone())
+    }
+}
+
+/// `weight` of the layer `conv2d_1` is `conv2d_1.weight`.
+fn prefixed<'a, V>(layers: impl Iterator<Item = (&'a String, Vec<(String, V)>)>) -> Vec<(String, V)> {
+    layers
+        .flat_map(|(layer, views)| views.into_iter().map(move |(name, view)| (format!("{layer}.{name}"), view)))
+        .collect()
+}

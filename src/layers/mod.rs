@@ -1,0 +1,167 @@
+//! Layers: one file each, forward directly above backward.
+//!
+//! A layer is used alone or in a [`Sequential`](crate::Sequential). Its tensors are `ndarray` arrays
+//! with the batch as first axis (the axis legend is N H W C); shapes without the batch axis are
+//! written `[64, 64, 3]`. All methods are pure: what a training pass must keep travels in [`Saved`],
+//! and what it changes comes back in [`Backward`].
+
+mod chain;
+mod dense;
+mod relu;
+mod weights;
+
+pub use chain::Chain;
+pub use dense::Dense;
+pub use relu::ReLU;
+
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::random::Key;
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, ArrayViewMutD, Data, Dimension};
+use std::any::Any;
+use std::fmt::Debug;
+
+/// One step of a network, with its parameters.
+///
+/// Implement it for a layer of your own: the four methods without a default, `clone_box`, and
+/// `build`/`parameters` where it has weights. `inspect::check_layer` then checks its gradients.
+pub trait Layer<E: Element>: Any + Debug + Send + Sync {
+    /// The layer's kind in the field's spelling, as in `Conv2D`.
+    fn kind(&self) -> &'static str;
+
+    /// Draws the parameters for inputs of this shape (without the batch axis).
+    fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
+        let _ = (input, key);
+        Ok(())
+    }
+
+    /// The output's shape for inputs of this shape, both without the batch axis.
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
+
+    /// Inference: `x` [N, …] → y [N, …].
+    fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>>;
+
+    /// Training: as `forward`, with what `backward` needs. Random numbers come from `key` alone.
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)>;
+
+    /// From ∂L/∂y to ∂L/∂x and ∂L/∂parameters. `saved` is from this layer's `forward_train`.
+    fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>>;
+
+    /// What is trained, by name, as in `weight`.
+    fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        Vec::new()
+    }
+
+    /// The same, to change it.
+    fn parameters_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        Vec::new()
+    }
+
+    /// What training changes other than by gradients, by name, as in `moving_mean`.
+    fn state(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        Vec::new()
+    }
+
+    /// The same, to change it.
+    fn state_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        Vec::new()
+    }
+
+    /// The settings, as they are written into a model file.
+    fn config(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// A copy, as `Clone` would make it.
+    fn clone_box(&self) -> Box<dyn Layer<E>>;
+}
+
+impl<E: Element> Clone for Box<dyn Layer<E>> {
+    fn clone(&self) -> Self {
+        self.clone_box()
+    }
+}
+
+/// What a layer keeps between `forward_train` and `backward`: a value of a type that only the layer knows.
+#[derive(Debug)]
+pub struct Saved(Box<dyn Any + Send>);
+
+impl Saved {
+    /// Keeps `value`.
+    pub fn new<T: Any + Send>(value: T) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// The value again; an error where another layer had kept it.
+    pub fn take<T: Any + Send>(self, layer: &str) -> Result<T> {
+        self.0.downcast().map(|value| *value).map_err(|_| {
+            Error::argument(layer, "saved", "what this layer's forward_train returned", "another layer's")
+        })
+    }
+}
+
+/// What a backward pass gives.
+#[derive(Debug, Clone)]
+pub struct Backward<E> {
+    /// ∂L/∂x, of x's shape.
+    pub dx: ArrayD<E>,
+    /// ∂L/∂parameter, in the order of [`Layer::parameters`].
+    pub params: Vec<ArrayD<E>>,
+    /// The new values of [`Layer::state`], in its order; they take effect when the optimizer steps.
+    pub state: Vec<ArrayD<E>>,
+}
+
+impl<E> Backward<E> {
+    /// Of a layer without parameters.
+    pub fn input_only(dx: ArrayD<E>) -> Self {
+        Self { dx, params: Vec::new(), state: Vec::new() }
+    }
+}
+
+/// Checks that `x` is [N, …] with the axes `expected` after N. `None` stands for any length.
+pub(crate) fn expect_axes<E>(at: &str, x: &ArrayViewD<'_, E>, expected: &[(&str, Option<usize>)]) -> Result<()> {
+    let fits = x.ndim() == expected.len() + 1
+        && expected.iter().zip(&x.shape()[1..]).all(|((_, want), &got)| want.is_none_or(|want| want == got));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::shape(at, format!("input [N, {}]", legend(expected)), x.shape()))
+}
+
+/// The same for a shape without the batch axis.
+pub(crate) fn expect_shape(at: &str, shape: &[usize], expected: &[(&str, Option<usize>)]) -> Result<()> {
+    let fits = shape.len() == expected.len()
+        && expected.iter().zip(shape).all(|((_, want), &got)| want.is_none_or(|want| want == got));
+    if fits {
+        return Ok(());
+    }
+    Err(Error::shape(at, format!("input [{}]", legend(expected)), shape))
+}
+
+/// Checks that a gradient has the shape that the forward pass gave its output.
+pub(crate) fn expect_gradient<E>(at: &str, dy: &ArrayViewD<'_, E>, output: &[usize]) -> Result<()> {
+    if dy.shape() == output {
+        return Ok(());
+    }
+    Err(Error::shape(at, format!("gradient {output:?}"), dy.shape()))
+}
+
+fn legend(axes: &[(&str, Option<usize>)]) -> String {
+    let name = |(name, length): &(&str, Option<usize>)| length.map_or(name.to_string(), |length| length.to_string());
+    axes.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// The entries of an array that is in standard layout.
+fn entries<E, S: Data<Elem = E>, D: Dimension>(array: &ArrayBase<S, D>) -> &[E] {
+    array.as_slice().expect("the array is in standard layout")
+}
+
+/// The same, to write them.
+fn entries_mut<E>(array: &mut ArrayD<E>) -> &mut [E] {
+    array.as_slice_mut().expect("the array is in standard layout")
+}
+
+/// A layer's settings as JSON; parameters are marked `#[serde(skip)]`.
+fn config_of(layer: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(layer).expect("settings are numbers, names and flags")
+}

@@ -1,0 +1,23 @@
+//! Convolutional networks from scratch.
+
+mod element;
+mod error;
+pub mod data;
+pub mod init;
+mod kernels;
+pub mod layers;
+pub mod losses;
+pub mod optimizers;
+mod random;
+mod shape;
+
+pub use element::Element;
+pub use error::{Error, Result};
+pub use random::{Key, Random};
+pub use shape::{Geometry2D, Padding, Pair, Window2D};
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::layers::*;
+    pub use crate::{Element, Error, Key, Padding, Result};
+}
