@@ -1,5 +1,9 @@
 //! Data sets: pictures in folders, pictures in memory, arrays. Knows no layers.
 
+mod picture;
+
+pub use picture::Picture;
+
 use crate::error::Result;
 use crate::random::Key;
 use std::any::Any;
