@@ -27,12 +27,13 @@ impl<'a, E> Matrix<'a, E> {
 pub(crate) fn gemm<E: Element>(a: Matrix<'_, E>, b: Matrix<'_, E>, c: &mut [E]) {
     let ([m, k], n) = (a.shape, b.shape[1]);
     assert_eq!((b.shape[0], c.len()), (k, m * n));
+    let strides = b.strides[1];
+    c.fill(E::zero());
     for i in 0..m {
-        for j in 0..n {
-            let product = |l| {
-                a.data[i * a.strides[0] + l * a.strides[1]] * b.data[l * b.strides[0] + j * b.strides[1]]
-            };
-            c[i * n + j] = (0..k).map(product).sum();
+        for l in 0..k {
+            let (a, b) = (a.data[i * a.strides[0] + l * a.strides[1]], &b.data[l * b.strides[0]..]);
+            let row = &mut c[i * n..][..n];
+            row.iter_mut().enumerate().for_each(|(j, c)| *c += a * b[j * strides]);
         }
     }
 }
