@@ -7,17 +7,20 @@ pub mod init;
 mod kernels;
 pub mod layers;
 pub mod losses;
+pub mod model;
 pub mod optimizers;
 mod random;
 mod shape;
 
 pub use element::Element;
 pub use error::{Error, Result};
+pub use model::Sequential;
 pub use random::{Key, Random};
 pub use shape::{Geometry2D, Padding, Pair, Window2D};
 
 /// What most programs use.
 pub mod prelude {
     pub use crate::layers::*;
+    pub use crate::model::{Sequential, SequentialBuilder};
     pub use crate::{Element, Error, Key, Padding, Result};
 }

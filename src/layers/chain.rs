@@ -31,6 +31,16 @@ impl<E: Element> Chain<E> {
         self.layers.iter().map(|(name, layer)| (name.as_str(), layer.as_ref()))
     }
 
+    /// Inference through the first `count` layers.
+    pub(crate) fn forward_first(&self, count: usize, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
+        let mut y = None;
+        for (name, layer) in self.layers.iter().take(count) {
+            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
+            y = Some(layer.forward(input).map_err(|error| error.renamed(name))?);
+        }
+        Ok(y.unwrap_or_else(|| x.to_owned()))
+    }
+
     /// Forward through the first `count` layers, keeping what `backward` needs.
     ///
     /// A layer's random numbers depend on its place, so that leaving out the last layer changes none.
@@ -77,12 +87,7 @@ impl<E: Element> Layer<E> for Chain<E> {
     }
 
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        let mut y = None;
-        for (name, layer) in &self.layers {
-            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
-            y = Some(layer.forward(input).map_err(|error| error.renamed(name))?);
-        }
-        Ok(y.unwrap_or_else(|| x.to_owned()))
+        self.forward_first(self.layers.len(), x)
     }
 
     fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {

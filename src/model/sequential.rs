@@ -1,0 +1,263 @@
+//! Layers one after another, with shapes checked and parameters named.
+
+use super::{Summary, classes_of};
+use crate::element::Element;
+use crate::error::{Error, Result};
+use crate::layers::{Backward, Chain, Layer, Saved};
+use crate::random::Key;
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
+
+/// A network: layers in sequence, built for one input shape.
+///
+/// `predict` and `forward` take `&self`, so that many threads can share one model.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let model = Sequential::builder([8, 8, 3]) // height, width, channels
+///     .add(Conv2D::new(4, 3))
+///     .add(ReLU)
+///     .add(Flatten)
+///     .add(Dense::new(1))
+///     .add(Sigmoid)
+///     .build(1)?;
+/// let p = model.predict(ndarray::Array4::zeros([2, 8, 8, 3]).into_dyn().view())?;
+/// assert_eq!(p.shape(), [2, 1]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sequential<E: Element = f32> {
+    input: Vec<usize>,
+    output: Vec<usize>,
+    chain: Chain<E>,
+}
+
+/// Collects the layers of a [`Sequential`].
+#[derive(Debug, Clone)]
+pub struct SequentialBuilder<E: Element> {
+    input: Vec<usize>,
+    chain: Chain<E>,
+}
+
+impl Sequential<f32> {
+    /// Begins a network of `f32` for inputs of this shape, without the batch axis: `[height, width, channels]`.
+    pub fn builder(input: impl Into<Vec<usize>>) -> SequentialBuilder<f32> {
+        SequentialBuilder::new(input)
+    }
+}
+
+impl<E: Element> SequentialBuilder<E> {
+    /// Begins a network of any element type: `SequentialBuilder::<f64>::new([8, 8, 3])`.
+    pub fn new(input: impl Into<Vec<usize>>) -> Self {
+        Self { input: input.into(), chain: Chain::default() }
+    }
+
+    /// Appends a layer.
+    #[expect(clippy::should_implement_trait, reason = "Keras' word for it")]
+    pub fn add(mut self, layer: impl Layer<E>) -> Self {
+        self.chain.push(Box::new(layer));
+        self
+    }
+
+    /// Checks every shape and draws the parameters; the same seed gives the same parameters.
+    ///
+    /// # Errors
+    /// Names the first layer that does not fit, the shape it expects and the shape it would get.
+    pub fn build(mut self, seed: u64) -> Result<Sequential<E>> {
+        self.chain.build(&self.input, Key::new(seed).named("init"))?;
+        Sequential::from_built(self.input, self.chain)
+    }
+}
+
+impl<E: Element> Sequential<E> {
+    /// A network of layers that have their parameters already.
+    ///
+    /// # Errors
+    /// As [`SequentialBuilder::build`]; also where a layer has none.
+    pub fn from_layers(input: impl Into<Vec<usize>>, layers: Vec<Box<dyn Layer<E>>>) -> Result<Self> {
+        let mut chain = Chain::default();
+        layers.into_iter().for_each(|layer| chain.push(layer));
+        Self::from_built(input.into(), chain)
+    }
+
+    fn from_built(input: Vec<usize>, chain: Chain<E>) -> Result<Self> {
+        if input.is_empty() || input.contains(&0) {
+            return Err(Error::shape("sequential", "an input shape without zeros, as in [64, 64, 3]", &input));
+        }
+        let output = chain.output_shape(&input)?;
+        Ok(Self { input, output, chain })
+    }
+
+    /// The shape of one input, without the batch axis.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input
+    }
+
+    /// The shape of one output, without the batch axis.
+    pub fn output_shape(&self) -> &[usize] {
+        &self.output
+    }
+
+    /// The layers with their names.
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&str, &dyn Layer<E>)> + ExactSizeIterator {
+        self.chain.layers()
+    }
+
+    /// Layers, output shapes and parameter counts, as a table.
+    pub fn summary(&self) -> Summary {
+        Summary::of(self)
+    }
+
+    /// How many numbers training changes by gradients.
+    pub fn count_parameters(&self) -> usize {
+        self.parameters().iter().map(|(_, view)| view.len()).sum()
+    }
+
+    /// Inference: x [N, …] → y [N, …].
+    pub fn predict(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
+        self.forward(x)
+    }
+
+    /// The class of each sample: the largest output, or, of a single output, whether it is above ½ (behind a
+    /// Sigmoid) or above 0 (a logit).
+    pub fn predict_classes(&self, x: ArrayViewD<'_, E>) -> Result<Vec<usize>> {
+        classes_of(self.forward(x)?.view(), self.threshold())
+    }
+
+    /// Where a single output turns from class 0 to class 1.
+    pub(crate) fn threshold(&self) -> f64 {
+        let sigmoid = self.layers().next_back().is_some_and(|(_, layer)| layer.kind() == "Sigmoid");
+        if sigmoid { 0.5 } else { 0.0 }
+    }
+
+    /// Inference, without the last layer where `skip_last` (a loss takes its place).
+    pub(crate) fn forward_with(&self, x: ArrayViewD<'_, E>, skip_last: bool) -> Result<ArrayD<E>> {
+        self.expect_input(&x)?;
+        self.chain.forward_first(self.chain.layers().len() - usize::from(skip_last), x)
+    }
+
+    /// A training pass forward, the same way.
+    pub(crate) fn forward_train_with(
+        &self,
+        x: ArrayViewD<'_, E>,
+        key: Key,
+        skip_last: bool,
+    ) -> Result<(ArrayD<E>, Saved)> {
+        self.expect_input(&x)?;
+        self.chain.forward_train_first(self.chain.layers().len() - usize::from(skip_last), x, key)
+    }
+
+    /// The parameter or state tensor of this name, as in `conv2d_1.weight`.
+    pub fn get(&self, name: &str) -> Result<ArrayViewD<'_, E>> {
+        let mut views = self.parameters();
+        views.extend(self.state());
+        let known = || self.names();
+        find(views, name).ok_or_else(|| unknown(name, known()))
+    }
+
+    /// Replaces the parameter or state tensor of this name.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, or it has another shape; nothing is changed then.
+    pub fn set(&mut self, name: &str, values: ArrayViewD<'_, E>) -> Result<()> {
+        let known = self.names();
+        let target = match find(self.chain.parameters_mut(), name) {
+            Some(target) => Some(target),
+            None => find(self.chain.state_mut(), name),
+        };
+        let mut target = target.ok_or_else(|| unknown(name, known))?;
+        if target.shape() != values.shape() {
+            return Err(Error::shape(name, format!("{:?}", target.shape()), values.shape()));
+        }
+        target.assign(&values);
+        Ok(())
+    }
+
+    /// Sets the state tensors, in their order, to what [`Backward::state`] holds.
+    ///
+    /// # Errors
+    /// Where their number or a shape differs; nothing is changed then.
+    pub fn set_state(&mut self, values: &[ArrayD<E>]) -> Result<()> {
+        let mut state = self.chain.state_mut();
+        let found: Vec<usize> = values.iter().map(ArrayD::len).collect();
+        if !state.iter().map(|(_, view)| view.shape()).eq(values.iter().map(ArrayD::shape)) {
+            return Err(Error::shape("sequential", format!("{} state tensors", state.len()), &found));
+        }
+        state.iter_mut().zip(values).for_each(|((_, view), values)| view.assign(values));
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = |views: Vec<(String, _)>| views.into_iter().map(|(name, _): (_, ArrayViewD<'_, E>)| name);
+        names(self.parameters()).chain(names(self.state())).collect()
+    }
+
+    fn expect_input(&self, x: &ArrayViewD<'_, E>) -> Result<()> {
+        if x.ndim() == self.input.len() + 1 && x.shape()[1..] == self.input {
+            return Ok(());
+        }
+        let axes: Vec<String> = self.input.iter().map(usize::to_string).collect();
+        Err(Error::shape("sequential", format!("input [N, {}]", axes.join(", ")), x.shape()))
+    }
+}
+
+/// A network is itself a layer: it can be gradient-checked or be part of another one.
+impl<E: Element> Layer<E> for Sequential<E> {
+    fn kind(&self) -> &'static str {
+        "Sequential"
+    }
+
+    fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
+        let mut chain = self.chain.clone();
+        chain.build(input, key)?;
+        *self = Self::from_built(input.to_vec(), chain)?;
+        Ok(())
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        self.chain.output_shape(input)
+    }
+
+    fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
+        self.forward_with(x, false)
+    }
+
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train_with(x, key, false)
+    }
+
+    fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        self.chain.backward(saved, dy)
+    }
+
+    fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        self.chain.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        self.chain.parameters_mut()
+    }
+
+    fn state(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
+        self.chain.state()
+    }
+
+    fn state_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
+        self.chain.state_mut()
+    }
+
+    fn config(&self) -> serde_json::Value {
+        serde_json::json!({ "input": self.input, "layers": self.chain.config() })
+    }
+
+    fn clone_box(&self) -> Box<dyn Layer<E>> {
+        Box::new(self.clone())
+    }
+}
+
+fn find<V>(views: Vec<(String, V)>, name: &str) -> Option<V> {
+    views.into_iter().find(|(other, _)| other == name).map(|(_, view)| view)
+}
+
+fn unknown(name: &str, known: Vec<String>) -> Error {
+    Error::UnknownName { what: "parameter", name: name.to_string(), known }
+}
