@@ -79,10 +79,7 @@ impl Error {
         Self::Argument { at: at.into(), argument, expected: expected.into(), found: found.to_string() }
     }
 
-    pub(crate) fn file(
-        path: impl AsRef<Path>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn file(path: impl AsRef<Path>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
     }
 
@@ -90,11 +87,20 @@ impl Error {
         Self::Data { message: message.into() }
     }
 
-    /// The same error, told of the layer `name` instead of the layer's kind.
-    pub(crate) fn renamed(mut self, name: &str) -> Self {
-        match &mut self {
-            Self::Shape { at, .. } | Self::Argument { at, .. } | Self::NotBuilt { at } => *at = name.to_string(),
-            _ => {}
+    /// The same error, told of the layer `name` instead of the layer's kind: `conv2d` becomes `conv2d_2`, and
+    /// `residual.conv2d_1` becomes `residual_2.conv2d_1`.
+    pub(crate) fn renamed(self, name: &str) -> Self {
+        self.relocated(|at| at.find('.').map_or(name.to_string(), |dot| format!("{name}{}", &at[dot..])))
+    }
+
+    /// The same error, told of a layer inside the layer `outer`.
+    pub(crate) fn inside(self, outer: &str) -> Self {
+        self.relocated(|at| format!("{outer}.{at}"))
+    }
+
+    fn relocated(mut self, place: impl Fn(&str) -> String) -> Self {
+        if let Self::Shape { at, .. } | Self::Argument { at, .. } | Self::NotBuilt { at } = &mut self {
+            *at = place(at);
         }
         self
     }

@@ -1,8 +1,8 @@
 //! Convolutional networks from scratch.
 
+pub mod data;
 mod element;
 mod error;
-pub mod data;
 pub mod init;
 mod kernels;
 pub mod layers;

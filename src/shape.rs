@@ -146,12 +146,7 @@ impl Window2D {
             .ok_or_else(|| too_large("padding", before.max(after)))?;
         if input == 0 || extent > padded {
             let axis = ["height", "width"][axis];
-            return Err(Error::argument(
-                at,
-                "kernel",
-                format!("at most the padded input's {axis}, {padded}"),
-                extent,
-            ));
+            return Err(Error::argument(at, "kernel", format!("at most the padded input's {axis}, {padded}"), extent));
         }
         // The thesis' (H − F + 2P)/S + 1; it says nothing of a remainder: the floor.
         let mut output = (padded - extent) / stride + 1;

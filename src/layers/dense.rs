@@ -5,11 +5,9 @@ use super::weights::{Weights, built, views, views_mut};
 use super::{Backward, Layer, Saved, entries, entries_mut, expect_axes, expect_gradient, expect_shape};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::init::glorot_uniform;
 use crate::kernels::cpu::gemm::{Matrix, gemm};
 use crate::kernels::cpu::reduce::{add_row, sum_rows};
 use crate::random::Key;
-use crate::shape::volume;
 use ndarray::{Array1, Array2, ArrayD, ArrayViewD, ArrayViewMutD, Ix2};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +45,7 @@ impl<E: Element> Dense<E> {
         self
     }
 
-    /// A layer with given weights [D, F] and biases [F].
+    /// A layer with given weights [D, F] and biases [F]; `build` keeps them.
     ///
     /// # Errors
     /// Where there are no weights, or the biases are not one for each of the F columns.
@@ -73,11 +71,11 @@ impl<E: Element> Layer<E> for Dense<E> {
     }
 
     fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
-        self.weights = None;
-        let (d, f) = (input.first().copied().unwrap_or(0), self.output_shape(input)?[0]);
-        let weight = glorot_uniform(d, f, volume("dense", &[d, f])?, key);
-        let weight = Array2::from_shape_vec((d, f), weight).expect("d·f weights were drawn");
-        self.weights = Some(Weights::given("dense", weight, self.use_bias.then(|| Array1::zeros(f)))?);
+        self.weights.take_if(|weights| !weights.given);
+        let f = self.output_shape(input)?[0];
+        if self.weights.is_none() {
+            self.weights = Some(Weights::drawn("dense", Ix2(input[0], f), self.use_bias, key)?);
+        }
         Ok(())
     }
 
@@ -113,6 +111,7 @@ impl<E: Element> Layer<E> for Dense<E> {
         let weights = built("dense", &self.weights)?;
         let (d, f) = weights.weight.dim();
         let x = saved.take::<ArrayD<E>>("dense")?;
+        expect_axes("dense", &x.view(), &[("D", Some(d))])?;
         let n = x.shape()[0];
         expect_gradient("dense", &dy, &[n, f])?;
         let dy = dy.as_standard_layout();

@@ -5,14 +5,34 @@
 //! written `[64, 64, 3]`. All methods are pure: what a training pass must keep travels in [`Saved`],
 //! and what it changes comes back in [`Backward`].
 
+mod average_pool2d;
 mod chain;
+mod conv2d;
 mod dense;
+mod elementwise;
+mod flatten;
+mod global_average_pool2d;
+mod global_max_pool2d;
+mod leaky_relu;
+mod max_pool2d;
+mod pooling;
 mod relu;
+mod sigmoid;
+mod tanh;
 mod weights;
 
+pub use average_pool2d::AveragePool2D;
 pub use chain::Chain;
+pub use conv2d::Conv2D;
 pub use dense::Dense;
+pub use flatten::Flatten;
+pub use global_average_pool2d::GlobalAveragePool2D;
+pub use global_max_pool2d::GlobalMaxPool2D;
+pub use leaky_relu::LeakyReLU;
+pub use max_pool2d::MaxPool2D;
 pub use relu::ReLU;
+pub use sigmoid::Sigmoid;
+pub use tanh::Tanh;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -29,7 +49,7 @@ pub trait Layer<E: Element>: Any + Debug + Send + Sync {
     /// The layer's kind in the field's spelling, as in `Conv2D`.
     fn kind(&self) -> &'static str;
 
-    /// Draws the parameters for inputs of this shape (without the batch axis).
+    /// Draws the parameters for inputs of this shape (without the batch axis); given ones stay.
     fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
         let _ = (input, key);
         Ok(())
@@ -94,9 +114,10 @@ impl Saved {
 
     /// The value again; an error where another layer had kept it.
     pub fn take<T: Any + Send>(self, layer: &str) -> Result<T> {
-        self.0.downcast().map(|value| *value).map_err(|_| {
-            Error::argument(layer, "saved", "what this layer's forward_train returned", "another layer's")
-        })
+        self.0
+            .downcast()
+            .map(|value| *value)
+            .map_err(|_| Error::argument(layer, "saved", "what this layer's forward_train returned", "another layer's"))
     }
 }
 

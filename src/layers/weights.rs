@@ -2,6 +2,9 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::init::glorot_uniform;
+use crate::random::Key;
+use crate::shape::volume;
 use ndarray::{Array, Array1, ArrayViewD, ArrayViewMutD, Dimension};
 
 /// w [… , F] and b [F], both in standard layout.
@@ -9,6 +12,8 @@ use ndarray::{Array, Array1, ArrayViewD, ArrayViewMutD, Dimension};
 pub(super) struct Weights<E, D: Dimension> {
     pub weight: Array<E, D>,
     pub bias: Option<Array1<E>>,
+    /// Came from the user: `build` keeps them instead of drawing others.
+    pub given: bool,
 }
 
 impl<E: Element, D: Dimension> Weights<E, D> {
@@ -23,8 +28,21 @@ impl<E: Element, D: Dimension> Weights<E, D> {
             _ => Ok(Self {
                 weight: weight.as_standard_layout().into_owned(),
                 bias: bias.map(|bias| bias.as_standard_layout().into_owned()),
+                given: true,
             }),
         }
+    }
+
+    /// Draws Glorot-uniform weights [… , C, F]; biases, if any, start at zero.
+    pub fn drawn(at: &str, shape: D, use_bias: bool, key: Key) -> Result<Self> {
+        let count = volume(at, shape.slice())?;
+        let [window @ .., c, f] = shape.slice() else { unreachable!("weights have at least two axes") };
+        // The axes before C and F, if any, are those of a convolution's window; count bounds their product.
+        let area: usize = if count == 0 { 0 } else { window.iter().product() };
+        let (weight, units) = (glorot_uniform(area * c, area * f, count, key), *f);
+        let weight = Array::from_shape_vec(shape, weight).expect("as many weights were drawn as the shape has");
+        let bias = use_bias.then(|| Array1::zeros(units));
+        Ok(Self { given: false, ..Self::given(at, weight, bias)? })
     }
 
     pub fn w(&self) -> &[E] {

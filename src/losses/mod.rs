@@ -34,12 +34,7 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// L for `prediction` [N, …]; `weights` [N] of the samples, 1 where there are none.
-    fn value(
-        &self,
-        prediction: ArrayViewD<'_, E>,
-        target: &Target<E>,
-        weights: Option<&[f64]>,
-    ) -> Result<LossValue>;
+    fn value(&self, prediction: ArrayViewD<'_, E>, target: &Target<E>, weights: Option<&[f64]>) -> Result<LossValue>;
 
     /// L and ∂L/∂prediction.
     fn gradient(
