@@ -21,6 +21,8 @@ pub use shape::{Geometry2D, Padding, Pair, Window2D};
 /// What most programs use.
 pub mod prelude {
     pub use crate::layers::*;
+    pub use crate::losses::*;
     pub use crate::model::{Sequential, SequentialBuilder};
+    pub use crate::optimizers::*;
     pub use crate::{Element, Error, Key, Padding, Result};
 }

@@ -4,6 +4,15 @@
 //! sample's weight and its class's, and N the number of samples that are not ignored (Keras'
 //! `sum_over_batch_size`; PyTorch divides by Σ wₙ instead where classes have weights).
 
+mod batch;
+mod binary_cross_entropy;
+mod cross_entropy;
+mod mean_squared_error;
+
+pub use binary_cross_entropy::BinaryCrossEntropy;
+pub use cross_entropy::CrossEntropy;
+pub use mean_squared_error::MeanSquaredError;
+
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
@@ -33,7 +42,7 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
     /// The loss' name, as in `binary_crossentropy`.
     fn name(&self) -> &'static str;
 
-    /// L for `prediction` [N, …]; `weights` [N] of the samples, 1 where there are none.
+    /// L for `prediction` [N, …]; `weights` are N, one for each sample, or all 1 where there are none.
     fn value(&self, prediction: ArrayViewD<'_, E>, target: &Target<E>, weights: Option<&[f64]>) -> Result<LossValue>;
 
     /// L and ∂L/∂prediction.
@@ -49,5 +58,140 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
         let _ = last;
         None
+    }
+}
+
+/// How close to 0 and 1 a probability counts as it is: Keras' epsilon. ln 10⁻⁷ = −16.1.
+const EPSILON: f64 = 1e-7;
+
+/// Whether a probability lies beyond the clip; NaN does not.
+fn is_clipped(p: f64) -> bool {
+    !(EPSILON..=1.0 - EPSILON).contains(&p) && !p.is_nan()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Backward, Saved};
+    use crate::random::Key;
+    use ndarray::array;
+
+    /// Uniform numbers in [low, high).
+    pub fn draw(shape: &[usize], low: f64, high: f64) -> ArrayD<f64> {
+        let mut random = Key::new(7).named("losses").at(shape.len() as u64).stream();
+        ArrayD::from_shape_simple_fn(shape, || random.uniform(low, high))
+    }
+
+    /// Holds the value against `expected`, and each entry of the gradient against
+    /// (L(p + h) − L(p − h)) / 2h; 10⁻⁹ is the rounding error of that quotient.
+    pub fn check_gradient(
+        loss: &dyn Loss<f64>,
+        p: &ArrayD<f64>,
+        target: &Target<f64>,
+        weights: Option<&[f64]>,
+        expected: f64,
+    ) {
+        let (value, gradient) = loss.gradient(p.view(), target, weights).unwrap();
+        assert_eq!(value, loss.value(p.view(), target, weights).unwrap());
+        assert!((value.mean - expected).abs() <= 1e-12 * expected.abs(), "{} is not {expected}", value.mean);
+        for (i, dp) in gradient.indexed_iter() {
+            let h = 1e-6 * p[&i].abs().max(1.0);
+            let at = |x: f64| {
+                let mut p = p.clone();
+                p[&i] = x;
+                loss.value(p.view(), target, weights).unwrap().mean
+            };
+            let quotient = (at(p[&i] + h) - at(p[&i] - h)) / (2.0 * h);
+            let error = (dp - quotient).abs();
+            assert!(error <= 1e-6 * dp.abs().max(quotient.abs()) + 1e-9, "{i:?}: {dp} is not {quotient}");
+        }
+    }
+
+    /// The loss of these rows in f32 and f64, where it and its gradient must be finite.
+    pub fn extremes(loss: &(impl Loss<f32> + Loss<f64>), rows: &[&[f64]], labels: &[usize], expected: f64) {
+        fn check<E: Element>(loss: &impl Loss<E>, rows: &[&[f64]], labels: &[usize], expected: f64) {
+            let p = ArrayD::from_shape_fn(vec![rows.len(), rows[0].len()], |i| E::of(rows[i[0]][i[1]]));
+            let (value, dp) = loss.gradient(p.view(), &Target::Labels(labels.to_vec()), None).unwrap();
+            assert!((value.mean - expected).abs() <= 1e-8 * expected, "{} is not {expected}", value.mean);
+            assert!(dp.iter().all(|dp| dp.is_finite()));
+        }
+        check::<f32>(loss, rows, labels, expected);
+        check::<f64>(loss, rows, labels, expected);
+    }
+
+    fn all() -> [Box<dyn Loss<f64>>; 3] {
+        [Box::new(BinaryCrossEntropy::default()), Box::new(CrossEntropy::default()), Box::new(MeanSquaredError)]
+    }
+
+    #[test]
+    fn no_samples_are_no_loss() {
+        for loss in all() {
+            let (value, dp) = loss.gradient(ArrayD::zeros(vec![0, 1]).view(), &Target::Labels(vec![]), None).unwrap();
+            assert_eq!((value, dp), (LossValue::default(), ArrayD::zeros(vec![0, 1])));
+        }
+    }
+
+    #[test]
+    fn no_outputs_are_an_error() {
+        for loss in all() {
+            for shape in [vec![], vec![2, 0]] {
+                assert!(loss.value(ArrayD::zeros(shape).view(), &Target::Labels(vec![0, 0]), None).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn any_memory_layout_will_do() {
+        let (p, y) = (draw(&[3, 2], 0.1, 0.9), Target::Values(array![[1., 0.], [0., 1.], [1., 0.]].into_dyn()));
+        let mut columns = ArrayD::zeros(ndarray::ShapeBuilder::f(vec![3, 2]));
+        columns.assign(&p);
+        for loss in all() {
+            assert_eq!(loss.gradient(p.view(), &y, None).unwrap(), loss.gradient(columns.view(), &y, None).unwrap());
+        }
+    }
+
+    /// A layer that is called `Sigmoid` or `Softmax` and does nothing.
+    #[derive(Debug, Clone)]
+    struct Named(&'static str);
+
+    impl Layer<f64> for Named {
+        fn kind(&self) -> &'static str {
+            self.0
+        }
+        fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+            Ok(input.to_vec())
+        }
+        fn forward(&self, x: ArrayViewD<'_, f64>) -> Result<ArrayD<f64>> {
+            Ok(x.to_owned())
+        }
+        fn forward_train(&self, x: ArrayViewD<'_, f64>, _key: Key) -> Result<(ArrayD<f64>, Saved)> {
+            Ok((x.to_owned(), Saved::new(())))
+        }
+        fn backward(&self, _saved: Saved, dy: ArrayViewD<'_, f64>) -> Result<Backward<f64>> {
+            Ok(Backward::input_only(dy.to_owned()))
+        }
+        fn clone_box(&self) -> Box<dyn Layer<f64>> {
+            Box::new(self.clone())
+        }
+    }
+
+    #[test]
+    fn fused_with_the_last_layer_the_loss_keeps_its_settings() {
+        let fused = |loss: &dyn Loss<f64>, last| loss.fused_with(&Named(last)).map(|loss| format!("{loss:?}"));
+        let binary = |loss: BinaryCrossEntropy| loss.class_weights([1.0, 2.0]).label_smoothing(0.1);
+        let many = |loss: CrossEntropy| loss.class_weights([1.0, 2.0]).label_smoothing(0.1).ignore_index(9);
+        assert_eq!(
+            fused(&binary(BinaryCrossEntropy::default()), "Sigmoid"),
+            Some(format!("{:?}", binary(BinaryCrossEntropy::from_logits())))
+        );
+        assert_eq!(
+            fused(&many(CrossEntropy::default()), "Softmax"),
+            Some(format!("{:?}", many(CrossEntropy::from_logits())))
+        );
+        assert_eq!(fused(&BinaryCrossEntropy::default(), "Softmax"), None);
+        assert_eq!(fused(&CrossEntropy::default(), "Sigmoid"), None);
+        assert_eq!(fused(&BinaryCrossEntropy::from_logits(), "Sigmoid"), None);
+        assert_eq!(fused(&CrossEntropy::from_logits(), "Softmax"), None);
+        assert_eq!(fused(&MeanSquaredError, "Sigmoid"), None);
     }
 }

@@ -1,0 +1,205 @@
+//! u ← μ·u − η·g
+//! θ ← θ + u                 momentum (Polyak, 1964)
+//! θ ← θ + μ·u − η·g         Nesterov's (Sutskever et al., 2013, as Keras writes it)
+
+use super::Optimizer;
+use super::decay::WeightDecay;
+use super::memory::Memory;
+use super::schedule::Schedule;
+use crate::element::Element;
+use crate::error::{Error, Result};
+use ndarray::{ArrayD, ArrayViewMutD};
+use serde::{Deserialize, Serialize};
+
+const MOMENTS: [&str; 1] = ["velocity"];
+
+/// Stochastic gradient descent, with or without momentum, as in Keras.
+///
+/// Two things differ in PyTorch. It multiplies by the learning rate after the velocity, not before, which is the
+/// same while the rate stays the same. And its weight decay adds λθ to the gradient, so that the velocity gathers
+/// it: with momentum μ that decays about 1/(1 − μ) times as fast as the decoupled decay here.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let mut weight = ndarray::array![1.0].into_dyn();
+/// let mut sgd = SGD::new(0.5).momentum(0.5);
+/// for expected in [0.0, -1.5_f64] {
+///     sgd.step(vec![("weight".into(), weight.view_mut())], &[ndarray::array![2.0].into_dyn()])?;
+///     assert_eq!(weight[[0]], expected);
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct SGD<E = f32> {
+    learning_rate: Schedule,
+    momentum: f64,
+    nesterov: bool,
+    #[serde(flatten)]
+    decay: WeightDecay,
+    #[serde(skip)]
+    memory: Memory<E>,
+}
+
+impl<E: Element> SGD<E> {
+    /// Plain descent, θ ← θ − η·g, with a learning rate η or a schedule of it.
+    pub fn new(learning_rate: impl Into<Schedule>) -> Self {
+        Self {
+            learning_rate: learning_rate.into(),
+            momentum: 0.0,
+            nesterov: false,
+            decay: WeightDecay::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// μ in [0, 1): how much of the velocity stays from step to step.
+    pub fn momentum(mut self, mu: f64) -> Self {
+        self.momentum = mu;
+        self.memory = Memory::default();
+        self
+    }
+
+    /// Whether to look ahead along the velocity.
+    pub fn nesterov(mut self, yes: bool) -> Self {
+        self.nesterov = yes;
+        self
+    }
+
+    /// λ of the decoupled decay θ ← θ·(1 − η·λ); 0 at first. Parameters of one axis are not decayed.
+    pub fn weight_decay(mut self, lambda: f64) -> Self {
+        self.decay.weight_decay = lambda;
+        self
+    }
+
+    /// Whether parameters of one axis are decayed too: biases, and scale and shift of a normalisation.
+    pub fn decay_all(mut self, yes: bool) -> Self {
+        self.decay.decay_all = yes;
+        self
+    }
+
+    /// Plain descent keeps no velocity.
+    fn moments(&self) -> &'static [&'static str] {
+        if self.momentum == 0.0 { &[] } else { &MOMENTS }
+    }
+}
+
+/// θ [D] after one plain step by g [D].
+fn descend<E: Element>(parameter: &mut [E], gradient: &[E], kept: E, rate: E) {
+    for (theta, &g) in parameter.iter_mut().zip(gradient) {
+        *theta = *theta * kept - rate * g;
+    }
+}
+
+/// θ and u [D] after one step by g [D].
+fn roll<E: Element>(parameter: &mut [E], gradient: &[E], velocity: &mut [E], [kept, rate, mu]: [E; 3], nesterov: bool) {
+    for ((theta, &g), u) in parameter.iter_mut().zip(gradient).zip(velocity) {
+        *u = mu * *u - rate * g;
+        *theta = *theta * kept + if nesterov { mu * *u - rate * g } else { *u };
+    }
+}
+
+impl<E: Element> Optimizer<E> for SGD<E> {
+    fn kind(&self) -> &'static str {
+        "SGD"
+    }
+
+    fn step(&mut self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()> {
+        let rate = self.memory.checked_rate("sgd", &self.learning_rate)?;
+        self.decay.check("sgd")?;
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(Error::argument("sgd", "momentum", "in [0, 1)", self.momentum));
+        }
+        let (decay, mu, nesterov) = (self.decay, E::of(self.momentum), self.nesterov);
+        let moments = self.moments();
+        self.memory.step("sgd", moments, parameters, gradients, |stretch| {
+            let [kept, rate] = [decay.kept(rate, stretch.axes), rate].map(E::of);
+            match stretch.moments.into_iter().next() {
+                Some(velocity) => roll(stretch.parameter, stretch.gradient, velocity, [kept, rate, mu], nesterov),
+                None => descend(stretch.parameter, stretch.gradient, kept, rate),
+            }
+        })
+    }
+
+    fn steps(&self) -> u64 {
+        self.memory.steps
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.memory.rate(&self.learning_rate)
+    }
+
+    fn learning_rate_factor(&self) -> f64 {
+        self.memory.factor
+    }
+
+    fn set_learning_rate_factor(&mut self, factor: f64) {
+        self.memory.factor = factor;
+    }
+
+    fn state(&self) -> Vec<(String, ArrayD<E>)> {
+        self.memory.moments.state(self.moments())
+    }
+
+    fn restore(&mut self, steps: u64, state: Vec<(String, ArrayD<E>)>) -> Result<()> {
+        let moments = self.moments();
+        self.memory.moments.restore("sgd", moments, steps, state)?;
+        self.memory.steps = steps;
+        Ok(())
+    }
+
+    fn config(&self) -> serde_json::Value {
+        super::config_of(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{assert_close, gradient, six};
+    use super::*;
+
+    // PyTorch 2.15, the parameters and gradients of `six` in float64, lr=0.05.
+    #[test]
+    fn at_a_constant_rate_the_rule_of_pytorch() {
+        // SGD(p, lr=0.05)
+        let plain = [-0.9125, -0.525, 0.0, 0.525, 0.9125, 1.575];
+        assert_close(&six(&mut SGD::<f64>::new(0.05), 6), &plain);
+        // SGD(p, lr=0.05, momentum=0.9)
+        let momentum = [
+            -0.6757606249999999,
+            -0.7528710000000001,
+            0.02825100000000001,
+            0.40284187499999996,
+            0.832500125,
+            1.7511221250000002,
+        ];
+        assert_close(&six(&mut SGD::<f64>::new(0.05).momentum(0.9), 6), &momentum);
+        // SGD(p, lr=0.05, momentum=0.9, nesterov=True)
+        let nesterov =
+            [-0.6206845624999999, -0.7525839000000001, 0.0254259, 0.4375576875, 0.7617501124999999, 1.8010099124999999];
+        assert_close(&six(&mut SGD::<f64>::new(0.05).momentum(0.9).nesterov(true), 6), &nesterov);
+    }
+
+    // Keras' words: velocity = momentum * velocity - learning_rate * g, then w + velocity,
+    // or w + momentum * velocity - learning_rate * g; weight decay before, w - w * weight_decay * learning_rate.
+    #[test]
+    fn at_a_changing_rate_the_rule_of_keras() {
+        let schedule = Schedule::step(0.1, 2, 0.5);
+        for nesterov in [false, true] {
+            let expected: Vec<f64> = (0..6)
+                .map(|k| {
+                    let (mut theta, mut velocity) = (k as f64 / 2.0 - 1.0, 0.0);
+                    for (t, rate) in [0.1, 0.1, 0.05, 0.05, 0.025, 0.025].into_iter().enumerate() {
+                        let g = gradient(t as u64)[k];
+                        theta -= theta * 0.2 * rate;
+                        velocity = 0.9 * velocity - rate * g;
+                        theta += if nesterov { 0.9 * velocity - rate * g } else { velocity };
+                    }
+                    theta
+                })
+                .collect();
+            let sgd = SGD::<f64>::new(schedule.clone()).momentum(0.9).nesterov(nesterov);
+            assert_close(&six(&mut sgd.weight_decay(0.2).decay_all(true), 6), &expected);
+        }
+    }
+}
