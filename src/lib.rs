@@ -4,6 +4,7 @@ pub mod data;
 mod element;
 mod error;
 pub mod init;
+pub mod inspect;
 mod kernels;
 pub mod layers;
 pub mod losses;

@@ -1,8 +1,9 @@
 //! Layers one after another: the inside of a Sequential and of a Residual.
 
+use super::registry::{described, description};
 use super::{Backward, Layer, Saved};
 use crate::element::Element;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::random::Key;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 
@@ -24,6 +25,14 @@ impl<E: Element> Chain<E> {
         let stem = layer.kind().to_lowercase();
         let number = 1 + self.layers.iter().filter(|(_, other)| other.kind() == layer.kind()).count();
         self.layers.push((format!("{stem}_{number}"), layer));
+    }
+
+    /// The layers that [`config`](Layer::config) described, not built yet.
+    pub(crate) fn from_config(config: &serde_json::Value) -> Result<Self> {
+        let descriptions = config.as_array().ok_or_else(|| Error::argument("chain", "config", "a list", config))?;
+        let mut chain = Self::default();
+        descriptions.iter().try_for_each(|description| described(description).map(|layer| chain.push(layer)))?;
+        Ok(chain)
     }
 
     /// The layers with their names, first to last.
@@ -131,10 +140,7 @@ impl<E: Element> Layer<E> for Chain<E> {
     }
 
     fn config(&self) -> serde_json::Value {
-        self.layers
-            .iter()
-            .map(|(_, layer)| serde_json::json!({ "kind": layer.kind(), "config": layer.config() }))
-            .collect()
+        self.layers.iter().map(|(_, layer)| description(layer.as_ref())).collect()
     }
 
     fn clone_box(&self) -> Box<dyn Layer<E>> {

@@ -45,7 +45,7 @@ impl<E: Element> Conv2D<E> {
         Self { filters, window: Window2D::new(kernel), groups: 1, use_bias: true, weights: None }
     }
 
-    /// A layer with given weights [KH, KW, C/groups, F] and biases [F]; `build` keeps them.
+    /// A layer with given weights [KH, KW, C/groups, F] and biases `[F]`; `build` keeps them.
     ///
     /// # Errors
     /// Where there are no weights, or the biases are not one for each of the F filters.
@@ -92,7 +92,7 @@ impl<E: Element> Conv2D<E> {
         self.weights.as_ref().map(|weights| &weights.weight)
     }
 
-    /// b [F]; none before `build` and in a layer without biases.
+    /// b `[F]`; none before `build` and in a layer without biases.
     pub fn bias(&self) -> Option<&Array1<E>> {
         self.weights.as_ref()?.bias.as_ref()
     }

@@ -45,7 +45,7 @@ impl<E: Element> Dense<E> {
         self
     }
 
-    /// A layer with given weights [D, F] and biases [F]; `build` keeps them.
+    /// A layer with given weights [D, F] and biases `[F]`; `build` keeps them.
     ///
     /// # Errors
     /// Where there are no weights, or the biases are not one for each of the F columns.
@@ -59,7 +59,7 @@ impl<E: Element> Dense<E> {
         self.weights.as_ref().map(|weights| &weights.weight)
     }
 
-    /// b [F]; none before `build` and in a layer without biases.
+    /// b `[F]`; none before `build` and in a layer without biases.
     pub fn bias(&self) -> Option<&Array1<E>> {
         self.weights.as_ref()?.bias.as_ref()
     }

@@ -6,32 +6,43 @@
 //! and what it changes comes back in [`Backward`].
 
 mod average_pool2d;
+mod batch_norm;
 mod chain;
 mod conv2d;
 mod dense;
+mod dropout;
 mod elementwise;
 mod flatten;
 mod global_average_pool2d;
 mod global_max_pool2d;
 mod leaky_relu;
 mod max_pool2d;
+mod maxout;
 mod pooling;
+pub(crate) mod registry;
 mod relu;
+mod residual;
 mod sigmoid;
+mod softmax;
 mod tanh;
 mod weights;
 
 pub use average_pool2d::AveragePool2D;
+pub use batch_norm::BatchNorm;
 pub use chain::Chain;
 pub use conv2d::Conv2D;
 pub use dense::Dense;
+pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_average_pool2d::GlobalAveragePool2D;
 pub use global_max_pool2d::GlobalMaxPool2D;
 pub use leaky_relu::LeakyReLU;
 pub use max_pool2d::MaxPool2D;
+pub use maxout::Maxout;
 pub use relu::ReLU;
+pub use residual::Residual;
 pub use sigmoid::Sigmoid;
+pub use softmax::Softmax;
 pub use tanh::Tanh;
 
 use crate::element::Element;
