@@ -1,7 +1,8 @@
-//! Every layer's backward pass against central differences, over named and drawn shapes.
+//! Every layer's and loss' gradient against central differences, over named and drawn shapes.
 
 use ndarray::{Array, ArrayD};
-use tapetum::inspect::{GradCheck, check_layer};
+use tapetum::inspect::{GradCheck, check_layer, check_loss};
+use tapetum::losses::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target};
 use tapetum::model::SequentialBuilder;
 use tapetum::prelude::*;
 use tapetum::{Pair, Random};
@@ -216,4 +217,47 @@ fn the_thesis_network_in_small() {
     let report = check_layer(&network, x.view(), &GradCheck::default()).unwrap();
     assert!(report.error <= TOLERANCE, "{report}");
     assert_eq!(report.checked, x.len() + network.count_parameters());
+}
+
+/// Checks the gradient of `loss` for drawn probabilities or logits [N, K], with labels and with values as targets, with
+/// and without sample weights.
+fn verify_loss(loss: impl Loss<f64>, logits: bool, n: usize, k: usize) {
+    let mut random = Key::new(9).at(n as u64).at(k as u64).stream();
+    let (low, high) = if logits { (-4.0, 4.0) } else { (0.1, 0.9) };
+    let prediction = Array::from_shape_simple_fn([n, k], || random.uniform(low, high)).into_dyn();
+    // A single output has two classes.
+    let labels = Target::Labels((0..n).map(|_| random.below(k.max(2))).collect());
+    let mut values = Array::from_shape_simple_fn([n, k], || random.unit());
+    values.rows_mut().into_iter().filter(|_| k > 1).for_each(|mut row| row /= row.sum());
+    let weights: Vec<f64> = (0..n).map(|_| random.uniform(0.5, 2.0)).collect();
+    for target in [labels, Target::Values(values.into_dyn())] {
+        for weights in [None, Some(weights.as_slice())] {
+            let report = check_loss(&loss, prediction.view(), &target, weights, &GradCheck::default()).unwrap();
+            assert!(report.error <= TOLERANCE, "{loss:?} for [{n}, {k}], {target:?}, {weights:?}: {report}");
+            assert_eq!(report.checked, n * k);
+        }
+    }
+}
+
+#[test]
+fn losses() {
+    for n in [1, 2, 5] {
+        for (loss, logits) in
+            [(BinaryCrossEntropy::from_probabilities(), false), (BinaryCrossEntropy::from_logits(), true)]
+        {
+            verify_loss(loss.clone(), logits, n, 1);
+            verify_loss(loss.class_weights([0.5, 3.0]).label_smoothing(0.1), logits, n, 1);
+        }
+        for (loss, logits) in [(CrossEntropy::from_probabilities(), false), (CrossEntropy::from_logits(), true)] {
+            verify_loss(loss.clone(), logits, n, 2);
+            verify_loss(loss.clone().class_weights([0.5, 3.0, 1.0, 2.0]).label_smoothing(0.1), logits, n, 4);
+            verify_loss(loss.ignore_index(1), logits, n, 3);
+        }
+        verify_loss(MeanSquaredError, false, n, 1);
+        let mut random = Key::new(10).stream();
+        let [prediction, target] = [(); 2].map(|()| spread(&[n, 2, 3], &mut random));
+        let target = Target::Values(target);
+        let report = check_loss(&MeanSquaredError, prediction.view(), &target, None, &GradCheck::default()).unwrap();
+        assert!(report.error <= TOLERANCE, "{report}");
+    }
 }
