@@ -1,7 +1,9 @@
 //! Data sets: pictures in folders, pictures in memory, arrays. Knows no layers.
 
+mod augment;
 mod picture;
 
+pub use augment::{Augmentation, FillMode};
 pub use picture::Picture;
 
 use crate::error::Result;
