@@ -1,12 +1,34 @@
 //! Data sets: pictures in folders, pictures in memory, arrays. Knows no layers.
 
+mod array_set;
 mod augment;
+mod batches;
+#[cfg(feature = "images")]
+mod decode;
+#[cfg(feature = "images")]
+mod image_folder;
+mod image_set;
+#[cfg(feature = "images")]
+mod jpeg;
+#[cfg(feature = "images")]
+mod memory_share;
 mod picture;
+mod preprocessing;
+mod resize;
 
+pub use array_set::ArraySet;
 pub use augment::{Augmentation, FillMode};
+pub use batches::{Batch, BatchTarget, Batches, Order};
+#[cfg(feature = "images")]
+pub use decode::DecodeLimits;
+#[cfg(feature = "images")]
+pub use image_folder::{Damaged, ImageFolder, LoadOptions};
+pub use image_set::{ImageSet, Skipped};
 pub use picture::Picture;
+pub use preprocessing::Preprocessing;
+pub use resize::ResizeFilter;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::random::Key;
 use std::any::Any;
 
@@ -34,6 +56,11 @@ pub trait Dataset: Any + Send + Sync {
     /// What sample `index` should be recognised as.
     fn target(&self, index: usize) -> SampleTarget<'_>;
 
+    /// The shape of one sample's values, as in `[1]`; none for labels, and for values that are just a row.
+    fn target_shape(&self) -> Option<&[usize]> {
+        None
+    }
+
     /// How much sample `index` counts.
     fn weight(&self, index: usize) -> f64 {
         let _ = index;
@@ -48,4 +75,12 @@ pub enum SampleTarget<'a> {
     Label(usize),
     /// Numbers.
     Values(&'a [f32]),
+}
+
+/// Checks that a data set has the sample asked for.
+fn expect_sample(at: &str, index: usize, len: usize) -> Result<()> {
+    match index < len {
+        true => Ok(()),
+        false => Err(Error::argument(at, "index", format!("below {len}"), index)),
+    }
 }
