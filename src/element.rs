@@ -1,7 +1,10 @@
 //! The numbers a tensor can hold: `f32` to train with, `f64` to check gradients with.
 
+use crate::simd::{self, Kernel};
 use ndarray::NdFloat;
+use std::cell::Cell;
 use std::iter::Sum;
+use std::thread::LocalKey;
 
 mod sealed {
     pub trait Sealed {}
@@ -16,6 +19,14 @@ pub trait Element: NdFloat + Sum + Default + sealed::Sealed {
 
     /// The same value as `f64`, without loss.
     fn as_f64(self) -> f64;
+
+    /// Runs `kernel` on the best vector registers of this machine.
+    #[doc(hidden)]
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output;
+
+    /// Memory that this thread keeps for its kernels.
+    #[doc(hidden)]
+    fn scratch() -> &'static LocalKey<Cell<Vec<Vec<Self>>>>;
 }
 
 impl Element for f32 {
@@ -26,6 +37,15 @@ impl Element for f32 {
     fn as_f64(self) -> f64 {
         f64::from(self)
     }
+
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+        simd::dispatch::<_, 4, _>(kernel)
+    }
+
+    fn scratch() -> &'static LocalKey<Cell<Vec<Vec<Self>>>> {
+        thread_local!(static SCRATCH: Cell<Vec<Vec<f32>>> = const { Cell::new(Vec::new()) });
+        &SCRATCH
+    }
 }
 
 impl Element for f64 {
@@ -35,5 +55,14 @@ impl Element for f64 {
 
     fn as_f64(self) -> f64 {
         self
+    }
+
+    fn dispatch<K: Kernel<Self>>(kernel: K) -> K::Output {
+        simd::dispatch::<_, 2, _>(kernel)
+    }
+
+    fn scratch() -> &'static LocalKey<Cell<Vec<Vec<Self>>>> {
+        thread_local!(static SCRATCH: Cell<Vec<Vec<f64>>> = const { Cell::new(Vec::new()) });
+        &SCRATCH
     }
 }

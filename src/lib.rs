@@ -12,6 +12,7 @@ pub mod model;
 pub mod optimizers;
 mod random;
 mod shape;
+mod simd;
 
 pub use element::Element;
 pub use error::{Error, Result};

@@ -1,6 +1,9 @@
 //! y[n,i,j,f] = b[f] + Σ_{u,v,c} w[u,v,c,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]
 //! x [N,H,W,C]  w [KH,KW,C/groups,F]  b [F]  →  y [N,OH,OW,F]
 
+use super::panels::Factor;
+use super::slide::{Axis, Slide};
+use super::weight_gradient::WeightGradient;
 use crate::element::Element;
 use crate::shape::Geometry2D;
 
@@ -21,99 +24,135 @@ pub(crate) struct Conv2DShape {
 /// Overwrites `y`.
 pub(crate) fn forward<E: Element>(shape: &Conv2DShape, x: &[E], w: &[E], bias: Option<&[E]>, y: &mut [E]) {
     shape.check(x, w, y);
-    match bias {
-        Some(bias) => y.chunks_exact_mut(shape.c_out).for_each(|y| y.copy_from_slice(bias)),
-        None => y.fill(E::zero()),
-    }
-    shape.each_product(|at, x_at, w_at, f| {
-        y[at..at + f].iter_mut().zip(&w[w_at..]).for_each(|(y, &w)| *y += x[x_at] * w);
-    });
+    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let (c, f) = (c_in / groups, c_out / groups);
+    let axes = [0, 1].map(|axis| Axis::forward(&geometry, axis));
+    let weights = Factor { data: w, shape: [groups, geometry.taps(), c, f], strides: [f, c * c_out, c_out, 1] };
+    E::dispatch(Slide { batch, axes, channels: [c_in, c_out], weights, bias, x, y });
 }
 
 /// dx[n,h,w,c] = Σ over the (i,u), (j,v) that meet h and w, and f, of w[u,v,c,f] · dy[n,i,j,f]. Overwrites `dx`.
 pub(crate) fn input_gradient<E: Element>(shape: &Conv2DShape, dy: &[E], w: &[E], dx: &mut [E]) {
     shape.check(dx, w, dy);
-    dx.fill(E::zero());
-    shape.each_product(|y_at, at, w_at, f| {
-        let product = dy[y_at..y_at + f].iter().zip(&w[w_at..]).map(|(&dy, &w)| dy * w).sum::<E>();
-        dx[at] += product;
-    });
+    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let (c, f) = (c_in / groups, c_out / groups);
+    let axes = [0, 1].map(|axis| Axis::backward(&geometry, axis));
+    let weights = Factor { data: w, shape: [groups, geometry.taps(), f, c], strides: [f, c * c_out, 1, c_out] };
+    E::dispatch(Slide { batch, axes, channels: [c_out, c_in], weights, bias: None, x: dy, y: dx });
 }
 
 /// dw[u,v,c,f] = Σ_{n,i,j} dy[n,i,j,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]. Overwrites `dw`.
 pub(crate) fn weight_gradient<E: Element>(shape: &Conv2DShape, x: &[E], dy: &[E], dw: &mut [E]) {
     shape.check(x, dw, dy);
-    dw.fill(E::zero());
-    shape.each_product(|y_at, x_at, at, f| {
-        dw[at..at + f].iter_mut().zip(&dy[y_at..]).for_each(|(dw, &dy)| *dw += x[x_at] * dy);
-    });
+    if !dw.is_empty() {
+        E::dispatch(WeightGradient { shape, x, dy, dw });
+    }
 }
 
 impl Conv2DShape {
     fn check<E>(&self, x: &[E], w: &[E], y: &[E]) {
-        let [h, width] = self.geometry.input;
+        let [height, width] = self.geometry.input;
         assert!(self.c_in.is_multiple_of(self.groups) && self.c_out.is_multiple_of(self.groups));
-        assert_eq!(x.len(), self.batch * h * width * self.c_in);
-        assert_eq!(w.len(), self.geometry.taps() * self.c_in / self.groups * self.c_out);
+        assert_eq!(x.len(), self.batch * height * width * self.c_in);
+        assert_eq!(w.len(), self.geometry.taps() * (self.c_in / self.groups) * self.c_out);
         assert_eq!(y.len(), self.batch * self.geometry.pixels() * self.c_out);
-    }
-
-    /// `meet(y, x, w, f)`: the offsets of f numbers of y and of w that one number of x is multiplied with.
-    fn each_product(&self, mut meet: impl FnMut(usize, usize, usize, usize)) {
-        let Self { batch, geometry, c_in, c_out, groups } = *self;
-        let ([h, w], [oh, ow], [kh, kw]) = (geometry.input, geometry.output, geometry.kernel);
-        let (c_group, f_group) = (c_in / groups, c_out / groups);
-        for (n, i, j) in (0..batch).flat_map(|n| (0..oh).flat_map(move |i| (0..ow).map(move |j| (n, i, j)))) {
-            for (u, v) in (0..kh).flat_map(|u| (0..kw).map(move |v| (u, v))) {
-                let (Some(row), Some(column)) = (geometry.meets(0, i, u), geometry.meets(1, j, v)) else { continue };
-                for c in 0..c_in {
-                    let f = c / c_group * f_group;
-                    let y = ((n * oh + i) * ow + j) * c_out + f;
-                    let x = ((n * h + row) * w + column) * c_in + c;
-                    meet(y, x, ((u * kw + v) * c_group + c % c_group) * c_out + f, f_group);
-                }
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::naive;
+    use super::super::testing::{self, Number};
     use super::*;
-    use crate::random::Key;
+    use crate::random::{Key, Random};
     use crate::shape::{Padding, Window2D};
+
+    /// All three passes, on each path and with 1, 2 and 8 threads.
+    fn check<E: Number>(shape: &Conv2DShape, random: &mut Random) {
+        let [x_len, w_len, y_len] = naive::conv2d_sizes(shape);
+        let [x, w, dy, bias] = [x_len, w_len, y_len, shape.c_out].map(|len| testing::draw(len, random));
+        let passes = |x: &[f64], w: &[f64], dy: &[f64], bias: &[f64]| {
+            [
+                naive::conv2d_forward(shape, x, w, Some(bias)),
+                naive::conv2d_input_gradient(shape, dy, w),
+                naive::conv2d_weight_gradient(shape, x, dy),
+            ]
+        };
+        let expected = passes(&x, &w, &dy, &bias);
+        let [x_abs, w_abs, dy_abs, bias_abs] = [&x, &w, &dy, &bias].map(|numbers| testing::magnitudes(numbers));
+        let bounds = passes(&x_abs, &w_abs, &dy_abs, &bias_abs);
+        let [x, w, dy, bias] = [x, w, dy, bias].map(|numbers| testing::cast::<E>(&numbers));
+        testing::on_each_path_and_pool(|| {
+            let mut found = [y_len, x_len, w_len].map(|len| vec![E::nan(); len]);
+            forward(shape, &x, &w, Some(&bias), &mut found[0]);
+            input_gradient(shape, &dy, &w, &mut found[1]);
+            weight_gradient(shape, &x, &dy, &mut found[2]);
+            for pass in 0..3 {
+                testing::close(&found[pass], &expected[pass], &bounds[pass], &format!("pass {pass} of {shape:?}"));
+            }
+            found
+        });
+    }
+
+    fn draw_shape(round: usize, random: &mut Random) -> Conv2DShape {
+        let small = |random: &mut Random, most| [1 + random.below(most), 1 + random.below(most)];
+        let paddings = [Padding::Valid, Padding::Same, Padding::all(1), Padding::all(3)];
+        let window = Window2D {
+            kernel: small(random, 4),
+            stride: small(random, 3),
+            dilation: small(random, 2),
+            padding: paddings[random.below(4)],
+            ceil_mode: false,
+        };
+        let geometry = window.over("conv2d", [7 + random.below(9), 7 + random.below(9)]).expect("4 taps at 2 cover 7");
+        let groups = [1, 1, 2, 3][random.below(4)];
+        let [c_in, c_out] = match round % 4 {
+            0 => [1, 1].map(|one| groups * (one + random.below(40))),
+            1 => [groups, groups],
+            _ => [groups * (1 + random.below(5)), groups * (1 + random.below(17))],
+        };
+        Conv2DShape { batch: [1, 2, 3, 0][random.below(4)], geometry, c_in, c_out, groups }
+    }
 
     #[test]
     fn every_pass_agrees_with_the_formula() {
         let mut random = Key::new(1).named("conv2d").stream();
-        for round in 0..200 {
-            let groups = 1 + random.below(3);
-            let window = Window2D {
-                kernel: [1 + random.below(3), 1 + random.below(3)],
-                stride: [1 + random.below(3), 1 + random.below(3)],
-                dilation: [1 + random.below(2), 1 + random.below(2)],
-                padding: [Padding::Valid, Padding::Same, Padding::all(1)][random.below(3)],
-                ceil_mode: false,
-            };
-            let geometry = window.over("conv2d", [5 + random.below(4), 5 + random.below(4)]).unwrap();
-            let [c_in, c_out] = [groups * (1 + random.below(3)), groups * (1 + random.below(4))];
-            let shape = Conv2DShape { batch: round % 3, geometry, c_in, c_out, groups };
-            let [x, w, y, bias] =
-                [naive::conv2d_sizes(&shape)[0], naive::conv2d_sizes(&shape)[1], naive::conv2d_sizes(&shape)[2], c_out]
-                    .map(|len| (0..len).map(|_| random.uniform(-1.0, 1.0)).collect::<Vec<f64>>());
-            let mut found = [vec![f64::NAN; y.len()], vec![f64::NAN; x.len()], vec![f64::NAN; w.len()]];
-            forward(&shape, &x, &w, Some(&bias), &mut found[0]);
-            input_gradient(&shape, &y, &w, &mut found[1]);
-            weight_gradient(&shape, &x, &y, &mut found[2]);
-            let expected = [
-                naive::conv2d_forward(&shape, &x, &w, Some(&bias)),
-                naive::conv2d_input_gradient(&shape, &y, &w),
-                naive::conv2d_weight_gradient(&shape, &x, &y),
-            ];
-            for (found, expected) in found.concat().iter().zip(expected.concat()) {
-                assert!((found - expected).abs() < 1e-12, "{shape:?}: {found} {expected}");
-            }
+        for round in 0..150 {
+            let shape = draw_shape(round, &mut random);
+            check::<f32>(&shape, &mut random);
+            check::<f64>(&shape, &mut random);
+        }
+    }
+
+    #[test]
+    fn every_pass_agrees_where_it_is_worth_threads() {
+        let mut random = Key::new(2).named("conv2d").stream();
+        let same = Window2D { padding: Padding::Same, ..Window2D::new(3) };
+        let shapes = [
+            (33, same, [9, 8], 5, 33, 1),
+            (3, Window2D { stride: [2, 2], ..same }, [31, 30], 12, 20, 2),
+            (1, Window2D::new(3), [33, 33], 16, 48, 1),
+            (17, Window2D::new(1), [16, 9], 40, 36, 1),
+        ];
+        for (batch, window, input, c_in, c_out, groups) in shapes {
+            let geometry = window.over("conv2d", input).expect("the kernel fits");
+            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups };
+            check::<f32>(&shape, &mut random);
+            check::<f64>(&shape, &mut random);
+        }
+    }
+
+    // A NaN in pixel (2, 3) is met by the outputs around it, and by no other.
+    #[test]
+    fn nan_stays_nan() {
+        let geometry = Window2D::new(3).over("conv2d", [6, 6]).expect("the kernel fits");
+        let shape = Conv2DShape { batch: 1, geometry, c_in: 2, c_out: 3, groups: 1 };
+        let (mut x, w, mut y) = ([1.0f32; 72], [0.0; 54], [0.0; 48]);
+        x[(2 * 6 + 3) * 2] = f32::NAN;
+        forward(&shape, &x, &w, None, &mut y);
+        for (at, y) in y.iter().enumerate() {
+            let (i, j) = (at / 12, at / 3 % 4);
+            assert_eq!(y.is_nan(), i <= 2 && (1..=3).contains(&j), "{i} {j}");
         }
     }
 }

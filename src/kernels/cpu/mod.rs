@@ -4,5 +4,12 @@ pub(crate) mod conv2d;
 pub(crate) mod gemm;
 #[cfg(test)]
 mod naive;
+mod panels;
+mod parallel;
 pub(crate) mod pool2d;
 pub(crate) mod reduce;
+mod scratch;
+mod slide;
+#[cfg(test)]
+mod testing;
+mod weight_gradient;

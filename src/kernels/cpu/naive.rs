@@ -88,9 +88,10 @@ pub fn pool2d_sizes(shape: &Pool2DShape) -> [usize; 2] {
 pub fn max_forward(shape: &Pool2DShape, x: &[f64]) -> (Vec<f64>, Vec<u32>) {
     let mut y = vec![f64::NEG_INFINITY; pool2d_sizes(shape)[1]];
     let mut argmax = vec![0; y.len()];
+    let mut seen = vec![false; y.len()];
     each_tap(shape, |at, x_at, tap| {
-        if x[x_at] > y[at] || (x[x_at].is_nan() && !y[at].is_nan()) {
-            (y[at], argmax[at]) = (x[x_at], tap as u32);
+        if !seen[at] || x[x_at] > y[at] || (x[x_at].is_nan() && !y[at].is_nan()) {
+            (y[at], argmax[at], seen[at]) = (x[x_at], tap as u32, true);
         }
     });
     (y, argmax)

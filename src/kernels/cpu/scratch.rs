@@ -1,0 +1,25 @@
+//! Memory for the time of a kernel. Each thread keeps what it once had: fresh memory costs a page fault every 4 KiB.
+
+use crate::element::Element;
+
+/// Bytes that a thread may keep in one piece.
+const KEPT: usize = 64 << 20;
+
+/// Runs `work` with `len` numbers that hold anything.
+pub(super) fn with<E: Element, T>(len: usize, work: impl FnOnce(&mut [E]) -> T) -> T {
+    // Calls nest, also by work that a waiting thread takes from another: so a stack of pieces.
+    let mut pieces = E::scratch().take();
+    let mut piece = pieces.pop().unwrap_or_default();
+    E::scratch().set(pieces);
+    if piece.len() < len {
+        // Not `resize`: the old numbers need no copying.
+        piece = vec![E::zero(); len];
+    }
+    let result = work(&mut piece[..len]);
+    if size_of_val(piece.as_slice()) <= KEPT {
+        let mut pieces = E::scratch().take();
+        pieces.push(piece);
+        E::scratch().set(pieces);
+    }
+    result
+}

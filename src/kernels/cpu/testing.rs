@@ -1,0 +1,53 @@
+//! What the tests of the kernels share: drawn numbers, and the comparison of every path with an oracle.
+
+use crate::element::Element;
+use crate::random::Random;
+use crate::simd::{Path, forced};
+use std::fmt::Debug;
+use std::sync::LazyLock;
+
+/// A type with the relative error that its sums may have.
+pub trait Number: Element {
+    const TOLERANCE: f64;
+}
+
+impl Number for f32 {
+    const TOLERANCE: f64 = 2e-6;
+}
+
+impl Number for f64 {
+    const TOLERANCE: f64 = 1e-12;
+}
+
+/// Numbers in [-1, 1) that `f32` holds exactly.
+pub fn draw(len: usize, random: &mut Random) -> Vec<f64> {
+    (0..len).map(|_| f64::from(random.uniform(-1.0, 1.0) as f32)).collect()
+}
+
+pub fn cast<E: Element>(numbers: &[f64]) -> Vec<E> {
+    numbers.iter().map(|&number| E::of(number)).collect()
+}
+
+pub fn magnitudes<E: Element>(numbers: &[E]) -> Vec<f64> {
+    numbers.iter().map(|number| number.as_f64().abs()).collect()
+}
+
+/// `bound` is the sum of the magnitudes of each number's terms.
+pub fn close<E: Number>(found: &[E], expected: &[f64], bound: &[f64], what: &str) {
+    assert_eq!((found.len(), bound.len()), (expected.len(), expected.len()));
+    for (at, ((found, expected), bound)) in found.iter().zip(expected).zip(bound).enumerate() {
+        let error = (found.as_f64() - expected).abs();
+        assert!(error <= E::TOLERANCE * bound, "{what}: number {at} is {found} instead of {expected}");
+    }
+}
+
+/// Runs `test` on each path, there with 1, 2 and 8 threads, and compares their bits.
+pub fn on_each_path_and_pool<T: PartialEq + Debug + Send>(test: impl Fn() -> T + Sync) {
+    static POOLS: LazyLock<[rayon::ThreadPool; 3]> = LazyLock::new(|| {
+        [1, 2, 8].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start"))
+    });
+    for path in Path::available() {
+        let results = POOLS.each_ref().map(|pool| pool.install(|| forced::with(path, &test)));
+        assert!(results[0] == results[1] && results[0] == results[2], "{path:?}: the threads change bits");
+    }
+}

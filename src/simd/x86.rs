@@ -1,0 +1,217 @@
+//! AVX2 with FMA, and AVX-512, for `f32` and `f64`.
+
+use super::portable::Portable;
+use super::{Kernel, Path, Simd};
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// Proof that this machine has AVX-512.
+#[derive(Clone, Copy)]
+pub struct Avx512<E>(PhantomData<E>);
+
+impl<E> Avx512<E> {
+    /// The proof, where it can be had.
+    pub fn new() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        has.then_some(Self(PhantomData))
+    }
+}
+
+/// Proof that this machine has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub struct Avx2<E>(PhantomData<E>);
+
+impl<E> Avx2<E> {
+    /// The proof, where it can be had.
+    pub fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(PhantomData))
+    }
+}
+
+/// Runs `kernel` on the path of this process.
+pub(crate) fn dispatch<E, const L: usize, K: Kernel<E>>(kernel: K) -> K::Output
+where
+    Avx512<E>: Simd<Elem = E>,
+    Avx2<E>: Simd<Elem = E>,
+    Portable<E, L>: Simd<Elem = E>,
+{
+    let path = Path::current();
+    if let Some(simd) = Avx512::<E>::new().filter(|_| path == Path::Avx512) {
+        return simd.vectorize(kernel);
+    }
+    if let Some(simd) = Avx2::<E>::new().filter(|_| path == Path::Avx2) {
+        return simd.vectorize(kernel);
+    }
+    Portable::<E, L>::new().vectorize(kernel)
+}
+
+/// The methods that differ in the names of their instructions only.
+macro_rules! methods {
+    ($elem:ty, $vector:ty, $features:literal, $set1:ident, $add:ident, $fmadd:ident, $load:ident, $store:ident) => {
+        type Elem = $elem;
+        type Vector = $vector;
+        const LANES: usize = size_of::<$vector>() / size_of::<$elem>();
+
+        #[inline(always)]
+        fn vectorize<K: Kernel<$elem>>(self, kernel: K) -> K::Output {
+            #[target_feature(enable = $features)]
+            fn compiled<S: Simd<Elem = $elem>, K: Kernel<$elem>>(simd: S, kernel: K) -> K::Output {
+                kernel.run(simd)
+            }
+            // SAFETY: `self` proves that the machine has the features.
+            unsafe { compiled(self, kernel) }
+        }
+
+        #[inline(always)]
+        fn splat(self, x: $elem) -> $vector {
+            // SAFETY: `self` proves that the machine has the instruction.
+            unsafe { $set1(x) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: $vector, b: $vector) -> $vector {
+            // SAFETY: `self` proves that the machine has the instruction.
+            unsafe { $add(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: $vector, b: $vector, c: $vector) -> $vector {
+            // SAFETY: `self` proves that the machine has the instruction.
+            unsafe { $fmadd(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, from: *const $elem) -> $vector {
+            // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $elem, x: $vector) {
+            // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+            unsafe { $store(to, x) }
+        }
+    };
+}
+
+macro_rules! avx512 {
+    ($elem:ty, $vector:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $($method:ident),*) => {
+        impl Simd for Avx512<$elem> {
+            methods!($elem, $vector, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $($method),*);
+            type Mask = $mask;
+            const ROWS: usize = 14;
+
+            #[inline(always)]
+            fn first(self, lanes: usize) -> $mask {
+                ((1u32 << lanes.min(Self::LANES)) - 1) as $mask
+            }
+
+            #[inline(always)]
+            unsafe fn load_first(self, from: *const $elem, mask: $mask) -> $vector {
+                // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+                unsafe { $maskz_load(mask, from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $elem, mask: $mask, x: $vector) {
+                // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+                unsafe { $mask_store(to, mask, x) }
+            }
+        }
+    };
+}
+
+avx512!(
+    f32,
+    __m512,
+    __mmask16,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_add_ps,
+    _mm512_fmadd_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps
+);
+avx512!(
+    f64,
+    __m512d,
+    __mmask8,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_set1_pd,
+    _mm512_add_pd,
+    _mm512_fmadd_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd
+);
+
+macro_rules! avx2 {
+    ($elem:ty, $vector:ty, $mask_of:expr, $maskload:ident, $maskstore:ident, $($method:ident),*) => {
+        impl Simd for Avx2<$elem> {
+            methods!($elem, $vector, "avx2,fma", $($method),*);
+            type Mask = __m256i;
+            const ROWS: usize = 6;
+
+            #[inline(always)]
+            fn first(self, lanes: usize) -> __m256i {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe { $mask_of(lanes.min(Self::LANES)) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_first(self, from: *const $elem, mask: __m256i) -> $vector {
+                // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+                unsafe { $maskload(from, mask) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $elem, mask: __m256i, x: $vector) {
+                // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
+                unsafe { $maskstore(to, mask, x) }
+            }
+        }
+    };
+}
+
+/// All bits in the first `lanes` of eight lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_of_8(lanes: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// All bits in the first `lanes` of four lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn first_of_4(lanes: usize) -> __m256i {
+    _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes as i64), _mm256_setr_epi64x(0, 1, 2, 3))
+}
+
+avx2!(
+    f32,
+    __m256,
+    first_of_8,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps,
+    _mm256_set1_ps,
+    _mm256_add_ps,
+    _mm256_fmadd_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps
+);
+avx2!(
+    f64,
+    __m256d,
+    first_of_4,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd,
+    _mm256_set1_pd,
+    _mm256_add_pd,
+    _mm256_fmadd_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd
+);
