@@ -15,6 +15,7 @@ mod memory_share;
 mod picture;
 mod preprocessing;
 mod resize;
+mod synthetic;
 
 pub use array_set::ArraySet;
 pub use augment::{Augmentation, FillMode};
@@ -27,6 +28,7 @@ pub use image_set::{ImageSet, Skipped};
 pub use picture::Picture;
 pub use preprocessing::Preprocessing;
 pub use resize::ResizeFilter;
+pub use synthetic::{Species, synthetic};
 
 use crate::error::{Error, Result};
 use crate::random::Key;
