@@ -9,6 +9,13 @@ use super::transform::{IDENTITY, Transform};
 use serde::{Deserialize, Serialize};
 
 /// What is seen beyond the edges of a picture.
+///
+/// ```
+/// use tapetum::data::{Augmentation, FillMode};
+/// let shifted = Augmentation::default().width_shift(0.2).fill_mode(FillMode::Constant(127.5));
+/// shifted.validate()?;
+/// # Ok::<(), tapetum::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FillMode {

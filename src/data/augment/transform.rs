@@ -3,13 +3,15 @@
 //! M = C · R · T · S · Z · C⁻¹ takes a place of the *result* to the place of the *source* that is seen there, both
 //! as (row, column, 1):
 //!
-//!     R = ⎛cos θ  −sin θ  0⎞   T = ⎛1  0  t₀⎞   S = ⎛1  −sin φ  0⎞   Z = ⎛z₀  0   0⎞   C = ⎛1  0  (H−1)/2⎞
-//!         ⎜sin θ   cos θ  0⎟       ⎜0  1  t₁⎟       ⎜0   cos φ  0⎟       ⎜0   z₁  0⎟       ⎜0  1  (W−1)/2⎟
-//!         ⎝0       0      1⎠       ⎝0  0  1 ⎠       ⎝0   0      1⎠       ⎝0   0   1⎠       ⎝0  0  1      ⎠
+//! ```text
+//! R = ⎛cos θ  −sin θ  0⎞   T = ⎛1  0  t₀⎞   S = ⎛1  −sin φ  0⎞   Z = ⎛z₀  0   0⎞   C = ⎛1  0  (H−1)/2⎞
+//!     ⎜sin θ   cos θ  0⎟       ⎜0  1  t₁⎟       ⎜0   cos φ  0⎟       ⎜0   z₁  0⎟       ⎜0  1  (W−1)/2⎟
+//!     ⎝0       0      1⎠       ⎝0  0  1 ⎠       ⎝0   0      1⎠       ⎝0   0   1⎠       ⎝0  0  1      ⎠
+//! ```
 //!
-//! These are the matrices and the order of Keras 2's `apply_affine_transform`, with the centre where Keras has it
-//! since 2020; the Keras of the thesis turned about ((H+1)/2, (W+1)/2), a pixel off. (Keras 3 also exchanges rows and
-//! columns, which for ranges about zero only changes which axis is sheared.)
+//! These are the matrices and the order of Keras 2's `apply_affine_transform`, with the centre where later versions
+//! have it: the Keras of the thesis turned about ((H+1)/2, (W+1)/2), a pixel off. Keras 3 exchanges rows and columns
+//! in the finished matrix, and so shears the other axis; not so here.
 
 /// The numbers that one picture needs: all that a sampler, here or on another device, has to know.
 #[derive(Debug, Clone, Copy, PartialEq)]

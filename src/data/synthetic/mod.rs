@@ -27,7 +27,12 @@ use colour::between;
 use dog::Dog;
 use shapes::{Point, at};
 
-/// What a synthetic picture shows. The labels of the thesis: cats are 0, dogs are 1.
+/// What a synthetic picture shows. As a number it is the label of the thesis.
+///
+/// ```
+/// use tapetum::data::Species;
+/// assert_eq!([Species::Cat, Species::Dog].map(|species| species as usize), [0, 1]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Species {
     /// A cat.
