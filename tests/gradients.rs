@@ -1,8 +1,9 @@
 //! Every layer's and loss' gradient against central differences, over named and drawn shapes.
 
 use ndarray::{Array, ArrayD};
+use tapetum::Target;
 use tapetum::inspect::{GradCheck, check_layer, check_loss};
-use tapetum::losses::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError, Target};
+use tapetum::losses::{BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError};
 use tapetum::model::SequentialBuilder;
 use tapetum::prelude::*;
 use tapetum::{Pair, Random};

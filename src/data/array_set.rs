@@ -1,9 +1,10 @@
 //! Samples and targets from arrays.
 
 use super::image_set::expect_labels;
-use super::{BatchTarget, Dataset, SampleTarget, expect_sample};
+use super::{Dataset, SampleTarget, expect_sample};
 use crate::error::{Error, Result};
 use crate::random::Key;
+use crate::target::Target;
 use ndarray::ArrayD;
 
 /// Samples x [N, …] in memory, with a label or a row of values for each.
@@ -21,7 +22,7 @@ use ndarray::ArrayD;
 pub struct ArraySet {
     /// [N, …], rows after one another.
     x: ArrayD<f32>,
-    target: BatchTarget,
+    target: Target<f32>,
     class_names: Vec<String>,
     /// [N]; empty where all samples count 1.
     weights: Vec<f64>,
@@ -32,23 +33,21 @@ impl ArraySet {
     ///
     /// # Errors
     /// Where there is not one target for each sample.
-    pub fn new(x: ArrayD<f32>, target: impl Into<BatchTarget>) -> Result<Self> {
+    pub fn new(x: ArrayD<f32>, target: impl Into<Target<f32>>) -> Result<Self> {
         let target = match target.into() {
-            BatchTarget::Values(values) if values.ndim() == 1 => {
-                BatchTarget::Values(values.insert_axis(ndarray::Axis(1)))
-            }
+            Target::Values(values) if values.ndim() == 1 => Target::Values(values.insert_axis(ndarray::Axis(1))),
             target => target,
         };
         let n = *x.shape().first().ok_or_else(|| Error::shape("array set", "samples x [N, …]", x.shape()))?;
         let found: &[usize] = match &target {
-            BatchTarget::Labels(labels) => &[labels.len()],
-            BatchTarget::Values(values) => values.shape(),
+            Target::Labels(labels) => &[labels.len()],
+            Target::Values(values) => values.shape(),
         };
         if found.first() != Some(&n) {
             return Err(Error::shape("array set", format!("targets [{n}, …] for samples {:?}", x.shape()), found));
         }
         let target = match target {
-            BatchTarget::Values(values) => BatchTarget::Values(in_rows(values)),
+            Target::Values(values) => Target::Values(in_rows(values)),
             labels => labels,
         };
         Ok(Self { x: in_rows(x), target, class_names: Vec::new(), weights: Vec::new() })
@@ -59,7 +58,7 @@ impl ArraySet {
     /// # Errors
     /// Where a label has no name.
     pub fn class_names(mut self, names: Vec<String>) -> Result<Self> {
-        if let BatchTarget::Labels(labels) = &self.target {
+        if let Target::Labels(labels) = &self.target {
             expect_labels(labels, &names)?;
         }
         self.class_names = names;
@@ -119,15 +118,15 @@ impl Dataset for ArraySet {
 
     fn target(&self, index: usize) -> SampleTarget<'_> {
         match &self.target {
-            BatchTarget::Labels(labels) => SampleTarget::Label(labels[index]),
-            BatchTarget::Values(values) => SampleTarget::Values(row(values, index)),
+            Target::Labels(labels) => SampleTarget::Label(labels[index]),
+            Target::Values(values) => SampleTarget::Values(row(values, index)),
         }
     }
 
     fn target_shape(&self) -> Option<&[usize]> {
         match &self.target {
-            BatchTarget::Labels(_) => None,
-            BatchTarget::Values(values) => Some(&values.shape()[1..]),
+            Target::Labels(_) => None,
+            Target::Values(values) => Some(&values.shape()[1..]),
         }
     }
 

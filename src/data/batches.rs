@@ -6,6 +6,7 @@ use super::{Dataset, SampleTarget};
 use crate::error::{Error, Result};
 use crate::random::Key;
 use crate::shape::volume;
+use crate::target::Target;
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 use std::fmt;
@@ -20,34 +21,13 @@ pub enum Order {
     InOrder,
 }
 
-/// What n samples should be recognised as.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BatchTarget {
-    /// A class for each sample, counted from 0.
-    Labels(Vec<usize>),
-    /// Numbers [n, …].
-    Values(ArrayD<f32>),
-}
-
-impl From<Vec<usize>> for BatchTarget {
-    fn from(labels: Vec<usize>) -> Self {
-        Self::Labels(labels)
-    }
-}
-
-impl From<ArrayD<f32>> for BatchTarget {
-    fn from(values: ArrayD<f32>) -> Self {
-        Self::Values(values)
-    }
-}
-
 /// The samples of one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// x [n, …]
     pub x: ArrayD<f32>,
     /// One target for each sample.
-    pub target: BatchTarget,
+    pub target: Target<f32>,
     /// One weight for each sample; none where all count 1.
     pub weights: Option<Vec<f64>>,
     /// Which samples of the data set these are.
@@ -143,7 +123,7 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn target(&self, indices: &[usize]) -> Result<BatchTarget> {
+    fn target(&self, indices: &[usize]) -> Result<Target<f32>> {
         let mixed = || Error::data("a data set must give labels for all samples, or as many values for each");
         match self.data.target(indices[0]) {
             SampleTarget::Label(_) => {
@@ -151,7 +131,7 @@ impl<'a> Batches<'a> {
                     SampleTarget::Label(label) => Ok(label),
                     SampleTarget::Values(_) => Err(mixed()),
                 };
-                Ok(BatchTarget::Labels(indices.iter().map(label).collect::<Result<_>>()?))
+                Ok(Target::Labels(indices.iter().map(label).collect::<Result<_>>()?))
             }
             SampleTarget::Values(first) => {
                 let shape = [&[indices.len()], self.data.target_shape().unwrap_or(&[first.len()])].concat();
@@ -165,7 +145,7 @@ impl<'a> Batches<'a> {
                 let count = values.len();
                 let values = ArrayD::from_shape_vec(IxDyn(&shape), values);
                 let values = values.map_err(|_| Error::shape("batches", format!("targets {shape:?}"), &[count]))?;
-                Ok(BatchTarget::Values(values))
+                Ok(Target::Values(values))
             }
         }
     }
@@ -234,7 +214,7 @@ mod tests {
     fn a_batch_is_its_samples() {
         let data = Drawn(5);
         let batch = Batches::new(&data, 2, 1, Order::InOrder).unwrap().batch(4).unwrap();
-        assert_eq!((batch.indices, batch.target), (vec![2, 3], BatchTarget::Labels(vec![2, 0])));
+        assert_eq!((batch.indices, batch.target), (vec![2, 3], Target::Labels(vec![2, 0])));
         let drawn = |index| Key::new(1).named("augment").at(1).at(index).stream().unit() as f32;
         assert_eq!(batch.x, array![[2.0, drawn(2)], [3.0, drawn(3)]].into_dyn());
         assert_eq!(batch.weights, None);
@@ -264,7 +244,7 @@ mod tests {
         let data = data.weights(vec![1.0, 1.0, 0.5]).unwrap();
         let batches = Batches::new(&data, 2, 1, Order::InOrder).unwrap();
         let first = batches.batch(0).unwrap();
-        assert_eq!(first.target, BatchTarget::Values(y.slice_axis(ndarray::Axis(0), (0..2).into()).to_owned()));
+        assert_eq!(first.target, Target::Values(y.slice_axis(ndarray::Axis(0), (0..2).into()).to_owned()));
         assert_eq!((first.weights, batches.batch(1).unwrap().weights), (None, Some(vec![0.5])));
     }
 

@@ -19,7 +19,7 @@ mod synthetic;
 
 pub use array_set::ArraySet;
 pub use augment::{Augmentation, FillMode};
-pub use batches::{Batch, BatchTarget, Batches, Order};
+pub use batches::{Batch, Batches, Order};
 #[cfg(feature = "images")]
 pub use decode::DecodeLimits;
 #[cfg(feature = "images")]

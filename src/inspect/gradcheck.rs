@@ -5,8 +5,9 @@
 
 use crate::error::{Error, Result};
 use crate::layers::{Backward, Layer};
-use crate::losses::{Loss, Target};
+use crate::losses::Loss;
 use crate::random::Key;
+use crate::target::Target;
 use ndarray::{Array, ArrayD, ArrayViewD, IxDyn, Zip, arr0};
 use std::fmt;
 

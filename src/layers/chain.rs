@@ -62,13 +62,44 @@ impl<E: Element> Chain<E> {
         let mut y = None;
         let mut kept = Vec::with_capacity(count);
         for (place, (name, layer)) in self.layers.iter().take(count).enumerate() {
-            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
-            let (output, saved) =
-                layer.forward_train(input, key.at(place as u64)).map_err(|error| error.renamed(name))?;
+            let key = key.at(place as u64);
+            let passed = match y.take() {
+                Some(input) => layer.forward_train_owned(input, key),
+                None => layer.forward_train(x.view(), key),
+            };
+            let (output, saved) = passed.map_err(|error| error.renamed(name))?;
             y = Some(output);
             kept.push(saved);
         }
         Ok((y.unwrap_or_else(|| x.to_owned()), Saved::new(kept)))
+    }
+
+    // The chain rule, from the last layer kept to the first, which goes its own way.
+    fn backward_through(
+        &self,
+        saved: Saved,
+        dy: ArrayViewD<'_, E>,
+        first: impl Fn(&dyn Layer<E>, Saved, ArrayViewD<'_, E>) -> Result<Backward<E>>,
+    ) -> Result<Backward<E>> {
+        let kept = saved.take::<Vec<Saved>>("sequential")?;
+        let (mut params, mut state) = (Vec::new(), Vec::new());
+        let mut dx = dy.to_owned();
+        for (place, ((name, layer), saved)) in self.layers.iter().zip(kept).enumerate().rev() {
+            let back = match place {
+                0 => first(layer.as_ref(), saved, dx.view()),
+                _ => layer.backward(saved, dx.view()),
+            };
+            let mut back = back.map_err(|error| error.renamed(name))?;
+            dx = back.dx;
+            // Collected last layer first, each layer's own order reversed: one reversal at the end restores both.
+            back.params.reverse();
+            back.state.reverse();
+            params.append(&mut back.params);
+            state.append(&mut back.state);
+        }
+        params.reverse();
+        state.reverse();
+        Ok(Backward { dx, params, state })
     }
 }
 
@@ -103,24 +134,12 @@ impl<E: Element> Layer<E> for Chain<E> {
         self.forward_train_first(self.layers.len(), x, key)
     }
 
-    // The chain rule, from the last layer kept to the first.
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
-        let kept = saved.take::<Vec<Saved>>("sequential")?;
-        let count = kept.len();
-        let (mut params, mut state) = (Vec::new(), Vec::new());
-        let mut dx = dy.to_owned();
-        for ((name, layer), saved) in self.layers[..count].iter().zip(kept).rev() {
-            let mut back = layer.backward(saved, dx.view()).map_err(|error| error.renamed(name))?;
-            dx = back.dx;
-            // Collected last layer first, each layer's own order reversed: one reversal at the end restores both.
-            back.params.reverse();
-            back.state.reverse();
-            params.append(&mut back.params);
-            state.append(&mut back.state);
-        }
-        params.reverse();
-        state.reverse();
-        Ok(Backward { dx, params, state })
+        self.backward_through(saved, dy, |layer, saved, dy| layer.backward(saved, dy))
+    }
+
+    fn backward_first(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        self.backward_through(saved, dy, |layer, saved, dy| layer.backward_first(saved, dy))
     }
 
     fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {

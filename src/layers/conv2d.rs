@@ -108,6 +108,23 @@ impl<E: Element> Conv2D<E> {
         self.shape([x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3]])
     }
 
+    // dw[u,v,c,f] = Σ_{n,i,j} dy[n,i,j,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]     db[f] = Σ_{n,i,j} dy[n,i,j,f]
+    fn parameter_gradients(&self, x: &ArrayD<E>, dy: &ArrayViewD<'_, E>) -> Result<(Conv2DShape, Vec<ArrayD<E>>)> {
+        let weights = built("conv2d", &self.weights)?;
+        let shape = self.over(&x.view())?;
+        expect_gradient("conv2d", dy, &output(&shape))?;
+        let dy = dy.as_standard_layout();
+        let mut dw = ArrayD::zeros(weights.weight.shape());
+        conv2d::weight_gradient(&shape, entries(x), entries(&dy), entries_mut(&mut dw));
+        let mut params = vec![dw];
+        if weights.bias.is_some() {
+            let mut db = ArrayD::zeros(vec![self.filters]);
+            sum_rows(entries(&dy), entries_mut(&mut db));
+            params.push(db);
+        }
+        Ok((shape, params))
+    }
+
     /// The sizes for pictures [N, H, W, C]; all settings are checked here.
     pub(crate) fn shape(&self, [batch, h, w, c_in]: [usize; 4]) -> Result<Conv2DShape> {
         let (filters, groups) = (self.filters, self.groups);
@@ -162,29 +179,28 @@ impl<E: Element> Layer<E> for Conv2D<E> {
         Ok(y)
     }
 
-    fn forward_train(&self, x: ArrayViewD<'_, E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
-        Ok((self.forward(x.view())?, Saved::new(x.as_standard_layout().into_owned())))
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train_owned(x.as_standard_layout().into_owned(), key)
+    }
+
+    fn forward_train_owned(&self, x: ArrayD<E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
+        let y = self.forward(x.view())?;
+        Ok((y, Saved::new(if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() })))
     }
 
     // dx[n,h,w,c] = Σ of w[u,v,c,f] · dy[n,i,j,f] over all f and all windows whose tap (u,v) met (h,w)
-    // dw[u,v,c,f] = Σ_{n,i,j} dy[n,i,j,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]     db[f] = Σ_{n,i,j} dy[n,i,j,f]
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
-        let weights = built("conv2d", &self.weights)?;
         let x = saved.take::<ArrayD<E>>("conv2d")?;
-        let shape = self.over(&x.view())?;
-        expect_gradient("conv2d", &dy, &output(&shape))?;
-        let dy = dy.as_standard_layout();
+        let (shape, params) = self.parameter_gradients(&x, &dy)?;
         let mut dx = ArrayD::zeros(x.raw_dim());
-        conv2d::input_gradient(&shape, entries(&dy), weights.w(), entries_mut(&mut dx));
-        let mut dw = ArrayD::zeros(weights.weight.shape());
-        conv2d::weight_gradient(&shape, entries(&x), entries(&dy), entries_mut(&mut dw));
-        let mut params = vec![dw];
-        if weights.bias.is_some() {
-            let mut db = ArrayD::zeros(vec![self.filters]);
-            sum_rows(entries(&dy), entries_mut(&mut db));
-            params.push(db);
-        }
+        let weights = built("conv2d", &self.weights)?;
+        conv2d::input_gradient(&shape, entries(&dy.as_standard_layout()), weights.w(), entries_mut(&mut dx));
         Ok(Backward { dx, params, state: Vec::new() })
+    }
+
+    fn backward_first(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        let (_, params) = self.parameter_gradients(&saved.take::<ArrayD<E>>("conv2d")?, &dy)?;
+        Ok(Backward { dx: ArrayD::zeros(vec![0]), params, state: Vec::new() })
     }
 
     fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {

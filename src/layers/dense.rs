@@ -102,8 +102,13 @@ impl<E: Element> Layer<E> for Dense<E> {
         Ok(y)
     }
 
-    fn forward_train(&self, x: ArrayViewD<'_, E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
-        Ok((self.forward(x.view())?, Saved::new(x.as_standard_layout().into_owned())))
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train_owned(x.as_standard_layout().into_owned(), key)
+    }
+
+    fn forward_train_owned(&self, x: ArrayD<E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
+        let y = self.forward(x.view())?;
+        Ok((y, Saved::new(if x.is_standard_layout() { x } else { x.as_standard_layout().into_owned() })))
     }
 
     // dx[n,d] = Σ_f dy[n,f] · w[d,f]     dw[d,f] = Σ_n x[n,d] · dy[n,f]     db[f] = Σ_n dy[n,f]

@@ -3,6 +3,10 @@
 
 use crate::element::Element;
 use crate::error::Result;
+use ndarray::{ArrayD, ArrayViewD, Zip};
+
+/// From so many numbers on, threads share the work; each number is on its own, so that no bit depends on it.
+const PARALLEL: usize = 1 << 15;
 
 /// The mathematics of an activation; [`elementwise_layer`] makes a layer of it.
 pub(super) trait Elementwise {
@@ -15,6 +19,23 @@ pub(super) trait Elementwise {
     /// An error where a setting makes no sense.
     fn check(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// y = f(x)
+pub(super) fn map<E: Element>(x: &ArrayViewD<'_, E>, f: impl Fn(E) -> E + Sync) -> ArrayD<E> {
+    match x.len() < PARALLEL {
+        true => x.mapv(f),
+        false => Zip::from(x).par_map_collect(|&x| f(x)),
+    }
+}
+
+/// x ← f(x, other)
+pub(super) fn update<E: Element>(x: &mut ArrayD<E>, other: &ArrayViewD<'_, E>, f: impl Fn(E, E) -> E + Sync) {
+    let pairs = Zip::from(x).and(other);
+    match other.len() < PARALLEL {
+        true => pairs.for_each(|x, &other| *x = f(*x, other)),
+        false => pairs.par_for_each(|x, &other| *x = f(*x, other)),
     }
 }
 
@@ -31,17 +52,26 @@ macro_rules! elementwise_layer {
             }
 
             fn forward(&self, x: ndarray::ArrayViewD<'_, E>) -> $crate::Result<ndarray::ArrayD<E>> {
-                Ok(x.mapv(|x| self.value(x)))
+                Ok($crate::layers::elementwise::map(&x, |x| self.value(x)))
             }
 
             fn forward_train(
                 &self,
                 x: ndarray::ArrayViewD<'_, E>,
+                key: $crate::Key,
+            ) -> $crate::Result<(ndarray::ArrayD<E>, $crate::layers::Saved)> {
+                <Self as $crate::layers::Layer<E>>::forward_train_owned(self, x.to_owned(), key)
+            }
+
+            // x becomes f′(x), for `backward` to multiply in place.
+            fn forward_train_owned(
+                &self,
+                mut x: ndarray::ArrayD<E>,
                 _key: $crate::Key,
             ) -> $crate::Result<(ndarray::ArrayD<E>, $crate::layers::Saved)> {
-                let y = x.mapv(|x| self.value(x));
-                let slopes = ndarray::Zip::from(&x).and(&y).map_collect(|&x, &y| self.slope(x, y));
-                Ok((y, $crate::layers::Saved::new(slopes)))
+                let y = $crate::layers::elementwise::map(&x.view(), |x| self.value(x));
+                $crate::layers::elementwise::update(&mut x, &y.view(), |x, y| self.slope(x, y));
+                Ok((y, $crate::layers::Saved::new(x)))
             }
 
             fn backward(
@@ -49,9 +79,10 @@ macro_rules! elementwise_layer {
                 saved: $crate::layers::Saved,
                 dy: ndarray::ArrayViewD<'_, E>,
             ) -> $crate::Result<$crate::layers::Backward<E>> {
-                let slopes = saved.take::<ndarray::ArrayD<E>>($at)?;
-                $crate::layers::expect_gradient($at, &dy, slopes.shape())?;
-                Ok($crate::layers::Backward::input_only(slopes * dy))
+                let mut dx = saved.take::<ndarray::ArrayD<E>>($at)?;
+                $crate::layers::expect_gradient($at, &dy, dx.shape())?;
+                $crate::layers::elementwise::update(&mut dx, &dy, |slope, dy| slope * dy);
+                Ok($crate::layers::Backward::input_only(dx))
             }
 
             fn config(&self) -> serde_json::Value {

@@ -39,6 +39,7 @@ pub use global_max_pool2d::GlobalMaxPool2D;
 pub use leaky_relu::LeakyReLU;
 pub use max_pool2d::MaxPool2D;
 pub use maxout::Maxout;
+pub(crate) use registry::from_config;
 pub use relu::ReLU;
 pub use residual::Residual;
 pub use sigmoid::Sigmoid;
@@ -75,8 +76,18 @@ pub trait Layer<E: Element>: Any + Debug + Send + Sync {
     /// Training: as `forward`, with what `backward` needs. Random numbers come from `key` alone.
     fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)>;
 
+    /// The same for an `x` that nobody needs afterwards: a layer may keep it, or work in its memory.
+    fn forward_train_owned(&self, x: ArrayD<E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train(x.view(), key)
+    }
+
     /// From ∂L/∂y to ∂L/∂x and ∂L/∂parameters. `saved` is from this layer's `forward_train`.
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>>;
+
+    /// The same for the first layer of a network, whose input nobody changes: `dx` may be left empty.
+    fn backward_first(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        self.backward(saved, dy)
+    }
 
     /// What is trained, by name, as in `weight`.
     fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {

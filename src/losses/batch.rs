@@ -3,9 +3,10 @@
 //! L = Σₙ wₙ·lₙ / N     ∂L/∂p[n,k] = wₙ/N · ∂lₙ/∂p[n,k]
 //! p [N, K]  y [N, K]  w [N]: all outputs of one sample are one row of K
 
-use super::{LossValue, Target};
+use super::LossValue;
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD, CowArray, Dimension, IxDyn};
 
 /// Predictions beside their targets, checked to fit.

@@ -4,10 +4,11 @@
 //! p [N, …]  y [N, …], K outputs a sample             (thesis 3.11, eq. 16, for two classes)
 
 use super::batch::{Batch, check_class_weights, check_label_smoothing, check_probabilities};
-use super::{EPSILON, Loss, LossValue, Target, is_clipped};
+use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
+use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,11 @@
 //! p [N, K]  y [N, K], one-hot for labels; c is the weight of the sample's class
 
 use super::batch::{Batch, check_class_weights, check_label_smoothing, check_probabilities};
-use super::{EPSILON, Loss, LossValue, Target, is_clipped};
+use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::layers::Layer;
+use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
 

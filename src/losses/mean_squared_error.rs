@@ -2,9 +2,10 @@
 //! p [N, …]  y [N, …], K outputs a sample
 
 use super::batch::Batch;
-use super::{Loss, LossValue, Target};
+use super::{Loss, LossValue};
 use crate::element::Element;
 use crate::error::Result;
+use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
 

@@ -16,17 +16,9 @@ pub use mean_squared_error::MeanSquaredError;
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
+use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use std::fmt::Debug;
-
-/// What a prediction [N, …] is compared with.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Target<E> {
-    /// A class for each sample, counted from 0.
-    Labels(Vec<usize>),
-    /// Numbers of the prediction's shape: one-hot rows, probabilities, measurements.
-    Values(ArrayD<E>),
-}
 
 /// A mean over samples, kept so that means over batches of unequal size can be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

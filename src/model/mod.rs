@@ -1,9 +1,11 @@
 //! Networks: layers in sequence, checked as a whole.
 
 mod classes;
+mod convert;
 mod sequential;
 mod summary;
 
 pub(crate) use classes::classes_of;
+pub use convert::{conv2d_from_dense, dense_from_conv2d};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

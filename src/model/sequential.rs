@@ -79,6 +79,13 @@ impl<E: Element> Sequential<E> {
         Self::from_built(input.into(), chain)
     }
 
+    /// A network of layers without parameters, which `seed` draws.
+    pub(crate) fn from_unbuilt(input: Vec<usize>, layers: Vec<Box<dyn Layer<E>>>, seed: u64) -> Result<Self> {
+        let mut builder = SequentialBuilder::new(input);
+        layers.into_iter().for_each(|layer| builder.chain.push(layer));
+        builder.build(seed)
+    }
+
     fn from_built(input: Vec<usize>, chain: Chain<E>) -> Result<Self> {
         if input.is_empty() || input.contains(&0) {
             return Err(Error::shape("sequential", "an input shape without zeros, as in [64, 64, 3]", &input));
@@ -227,6 +234,10 @@ impl<E: Element> Layer<E> for Sequential<E> {
 
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
         self.chain.backward(saved, dy)
+    }
+
+    fn backward_first(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
+        self.chain.backward_first(saved, dy)
     }
 
     fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {

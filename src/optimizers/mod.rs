@@ -27,7 +27,7 @@ use std::fmt::Debug;
 ///
 /// An optimizer keeps its moments from step to step, one tensor for each parameter, in the order in which
 /// the parameters are given; the order must stay the same.
-pub trait Optimizer<E: Element>: Any + Debug + Send {
+pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
     /// The rule's name, as in `Adam`.
     fn kind(&self) -> &'static str;
 

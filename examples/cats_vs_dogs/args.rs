@@ -1,0 +1,128 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(
+    about = "Tells cats from dogs",
+    after_help = "Examples:
+  cats_vs_dogs                                          train on pictures drawn by the program
+  cats_vs_dogs train --data photographs --epochs 10     train on a folder with one subfolder for each class
+  cats_vs_dogs predict --model model.safetensors a.jpg  what is on a picture
+
+Exit codes: 0 done, 1 failed, 2 usage."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a network and save it
+    Train(TrainArgs),
+    /// How often a model is right on a folder of pictures
+    Evaluate(EvaluateArgs),
+    /// What is on a picture
+    Predict(PredictArgs),
+    /// The layers of a model, or of the thesis' network
+    Summary {
+        /// A model file
+        #[arg(long)]
+        model: Option<PathBuf>,
+    },
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Train(TrainArgs::parse_from(["train"]))
+    }
+}
+
+#[derive(Parser)]
+pub struct TrainArgs {
+    /// A folder with one subfolder for each class, or with training_set and test_set [default: drawn pictures]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Pictures to validate on [default: test_set, or a fifth of the data]
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub val: Option<PathBuf>,
+    /// Passes of --steps-per-epoch steps
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub epochs: usize,
+    /// Batches in an epoch [default: one pass over the data]
+    #[arg(long, value_name = "N")]
+    pub steps_per_epoch: Option<usize>,
+    /// Batches to validate on [default: all]
+    #[arg(long, value_name = "N")]
+    pub validation_steps: Option<usize>,
+    /// Pictures in a batch
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub batch: usize,
+    /// Height and width that pictures are resized to
+    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    pub size: usize,
+    /// The thesis' network, or a deeper one (thesis, 4.9)
+    #[arg(long, value_enum, default_value_t = Network::Thesis)]
+    pub network: Network,
+    /// Adam's learning rate
+    #[arg(long, default_value_t = 1e-3, value_name = "F")]
+    pub learning_rate: f64,
+    /// Show every picture as it is, without shear, zoom and flip
+    #[arg(long)]
+    pub no_augment: bool,
+    /// Threads; they change no result [default: all processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// The seed of everything random
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Where to put the model [default: a new folder below runs]
+    #[arg(long, value_name = "RUN_DIR")]
+    pub out: Option<PathBuf>,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Parser)]
+pub struct EvaluateArgs {
+    /// A model file
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A folder with one subfolder for each class, or with training_set and test_set (then the latter)
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Parser)]
+pub struct PredictArgs {
+    /// A model file
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Picture files
+    #[arg(required = true, value_name = "PICTURE")]
+    pub pictures: Vec<PathBuf>,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Network {
+    Thesis,
+    Tuned,
+}
+
+impl Network {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Thesis => "thesis",
+            Self::Tuned => "tuned",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The command `train`.
+
+use crate::args::TrainArgs;
+use crate::pictures::{self, Pictures};
+use crate::{Outcome, networks, predict, run_folder, write_json};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tapetum::prelude::*;
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Found {
+    network: &'static str,
+    parameters: usize,
+    seed: u64,
+    threads: usize,
+    classes: Vec<String>,
+    train_images: usize,
+    val_images: usize,
+    skipped: Vec<SkippedPicture>,
+    epochs: Vec<EpochReport>,
+    model: PathBuf,
+    weights_sha256: String,
+}
+
+#[derive(Serialize)]
+struct SkippedPicture {
+    path: String,
+    reason: String,
+}
+
+pub fn run(args: &TrainArgs) -> Outcome {
+    let preprocessing = Preprocessing::new(args.size, args.size);
+    let Pictures { train, validation, skipped } = pictures::for_training(args, &preprocessing)?;
+    let classes = train.class_names().to_vec();
+    println!("{} training and {} validation pictures of {}", train.len(), validation.len(), classes.join(", "));
+
+    let model = networks::build(args.network, args.size, classes.len(), args.seed)?;
+    println!("{}\n", model.summary());
+    let parameters = model.count_parameters();
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let optimizer = Adam::new(args.learning_rate);
+    let trainer = match classes.len() {
+        0 | 1 | 2 => Trainer::new(model, BinaryCrossEntropy::default(), optimizer),
+        _ => Trainer::new(model, CrossEntropy::default(), optimizer),
+    };
+    let mut trainer = trainer.seed(args.seed).threads(threads);
+
+    let folder = run_folder::create(args.out.as_deref(), args.seed)?;
+    let mut fit = Fit::epochs(args.epochs).batch_size(args.batch).validate(&validation);
+    if let Some(steps) = args.steps_per_epoch {
+        fit = fit.steps_per_epoch(steps);
+    }
+    if let Some(steps) = args.validation_steps {
+        fit = fit.validation_steps(steps);
+    }
+    let shown = if args.no_augment { train.clone() } else { train.augmented(Augmentation::thesis()) };
+    let history = trainer.fit(&shown, fit)?;
+
+    let bundle = Bundle::new(trainer.into_model()).preprocessing(preprocessing).class_names(classes.clone());
+    let path = folder.join("model.safetensors");
+    bundle.save(&path)?;
+    if let Some(best) = history.best() {
+        println!("\nbest epoch: {}, val_acc {:.4}", best.epoch, best.val_acc.unwrap_or(0.0));
+    }
+    println!("model: {}", path.display());
+    if args.data.is_none() {
+        predict::show_some(&bundle, args.size, args.seed, &folder)?;
+    }
+    let found = Found {
+        network: args.network.name(),
+        parameters,
+        seed: args.seed,
+        threads,
+        classes,
+        train_images: train.len(),
+        val_images: validation.len(),
+        skipped: skipped
+            .iter()
+            .map(|skipped| SkippedPicture { path: skipped.path.display().to_string(), reason: skipped.reason.clone() })
+            .collect(),
+        epochs: history.epochs,
+        weights_sha256: weights_sha256(&bundle.model),
+        model: path,
+    };
+    write_json(args.json.as_deref(), &found)?;
+    Ok(ExitCode::SUCCESS)
+}
