@@ -5,6 +5,7 @@
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use ndarray::{Array1, Array2, Array4, ArrayD, array};
+use tapetum::inspect::{GradCheck, check_layer};
 use tapetum::model::{conv2d_from_dense, dense_from_conv2d};
 use tapetum::prelude::*;
 
@@ -339,9 +340,9 @@ fn figure_5_filters_with_given_weights() {
     }
 }
 
-#[test]
-fn the_network_of_the_appendix() {
-    let model = Sequential::builder([64, 64, 3])
+/// The network of the appendix: section 4.8.4 leaves out the second convolution and Flatten.
+fn appendix<E: Element>() -> Sequential<E> {
+    SequentialBuilder::new([64, 64, 3])
         .add(Conv2D::new(32, 3))
         .add(ReLU)
         .add(MaxPool2D::new(2))
@@ -354,7 +355,24 @@ fn the_network_of_the_appendix() {
         .add(Dense::new(1))
         .add(Sigmoid)
         .build(1)
-        .unwrap();
+        .unwrap()
+}
+
+/// A sample of each tensor's entries. Thousands of units see each weight, so that a step as long as usual would take
+/// some of them over the kink of ReLU.
+#[test]
+fn the_gradients_of_the_whole_network() {
+    let mut random = Key::new(64).stream();
+    let x = ArrayD::from_shape_simple_fn(vec![2, 64, 64, 3], || random.unit());
+    let check = GradCheck::default().entries(12).step(1e-7);
+    let report = check_layer(&appendix::<f64>(), x.view(), &check).unwrap();
+    println!("{report}");
+    assert!(report.error <= 1e-6, "{report}");
+}
+
+#[test]
+fn the_network_of_the_appendix() {
+    let model = appendix::<f32>();
     let rows: Vec<(Vec<usize>, usize)> = model
         .summary()
         .rows
@@ -362,7 +380,6 @@ fn the_network_of_the_appendix() {
         .filter(|row| row.parameters > 0 || row.kind == "MaxPool2D")
         .map(|row| (row.output, row.parameters))
         .collect();
-    // Section 4.8.4 leaves out the second convolution; the appendix has it.
     let expected = [
         (vec![62, 62, 32], 896),
         (vec![31, 31, 32], 0),

@@ -39,7 +39,8 @@ impl<E: Element, D: Dimension> Weights<E, D> {
         let [window @ .., c, f] = shape.slice() else { unreachable!("weights have at least two axes") };
         // The axes before C and F, if any, are those of a convolution's window; count bounds their product.
         let area: usize = if count == 0 { 0 } else { window.iter().product() };
-        let (weight, units) = (glorot_uniform(area * c, area * f, count, key), *f);
+        let weight = glorot_uniform(area * c, area * f, count, key).map_err(|error| error.renamed(at))?;
+        let units = *f;
         let weight = Array::from_shape_vec(shape, weight).expect("as many weights were drawn as the shape has");
         let bias = use_bias.then(|| Array1::zeros(units));
         Ok(Self { given: false, ..Self::given(at, weight, bias)? })
