@@ -40,7 +40,8 @@ pub fn run(args: &TrainArgs) -> Outcome {
     println!("{}\n", model.summary());
     let parameters = model.count_parameters();
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let optimizer = Adam::new(args.learning_rate);
+    let steps = args.epochs * args.steps_per_epoch.unwrap_or(train.len().div_ceil(args.batch));
+    let optimizer = Adam::new(Schedule::cosine(args.learning_rate, steps as u64));
     let trainer = match classes.len() {
         0 | 1 | 2 => Trainer::new(model, BinaryCrossEntropy::default(), optimizer),
         _ => Trainer::new(model, CrossEntropy::default(), optimizer),
