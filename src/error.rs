@@ -44,12 +44,14 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
-    /// The loss became infinite or NaN. The weights are as they were before the step.
+    /// Training diverged: a number became infinite or NaN. The weights are as they were before the step.
     NotFinite {
+        /// What it was: the loss, or the name of a parameter whose gradient it was.
+        what: String,
         /// The step, counted from 1 over the whole training.
         step: u64,
-        /// The loss of that step.
-        loss: f64,
+        /// Infinite or NaN.
+        value: f64,
     },
     /// A file could not be read, understood or written.
     File {
@@ -117,10 +119,10 @@ impl fmt::Display for Error {
             Self::UnknownName { what, name, known } => {
                 write!(f, "no {what} named {name:?}; there is {}", known.join(", "))
             }
-            Self::NotFinite { step, loss } => write!(
+            Self::NotFinite { what, step, value } => write!(
                 f,
-                "the loss became {loss} at step {step}; the weights are kept as they were before that step \
-                 (a lower learning rate or clip_norm usually helps)"
+                "{what} became {value} at step {step}; the weights are kept as they were before that step \
+                 (a lower learning rate usually helps)"
             ),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Data { message } => f.write_str(message),

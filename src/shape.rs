@@ -128,7 +128,8 @@ impl Window2D {
         }
         let too_large = |argument, value| Error::argument(at, argument, "a size that fits in memory", value);
         // A kernel of F taps at distance d covers (F − 1)·d + 1 rows.
-        let extent = (kernel - 1).checked_mul(dilation).ok_or_else(|| too_large("kernel", kernel))? + 1;
+        let extent = (kernel - 1).checked_mul(dilation).and_then(|last| last.checked_add(1));
+        let extent = extent.ok_or_else(|| too_large("kernel", kernel))?;
         let (before, after) = match (self.padding, axis) {
             (Padding::Valid, _) => (0, 0),
             (Padding::Same, _) => {
@@ -233,6 +234,7 @@ mod tests {
     fn what_does_not_fit_is_an_error() {
         let large = Window2D { dilation: [usize::MAX, 1], ..Window2D::new(3) };
         assert!(large.over("window", [4, 4]).is_err());
+        assert!(Window2D { kernel: [2, 2], ..large }.over("window", [4, 4]).is_err());
         assert!(Window2D::new(5).over("window", [4, 9]).is_err());
         assert!(Window2D::new(0).over("window", [4, 9]).is_err());
         assert!(Window2D { stride: [0, 1], ..Window2D::new(1) }.over("window", [4, 4]).is_err());

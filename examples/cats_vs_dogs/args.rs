@@ -49,31 +49,31 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", requires = "data")]
     pub val: Option<PathBuf>,
     /// Passes of --steps-per-epoch steps
-    #[arg(long, default_value_t = 8, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
     pub epochs: usize,
     /// Batches in an epoch [default: one pass over the data]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub steps_per_epoch: Option<usize>,
     /// Batches to validate on [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub validation_steps: Option<usize>,
     /// Pictures in a batch
-    #[arg(long, default_value_t = 32, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = positive)]
     pub batch: usize,
     /// Height and width that pictures are resized to
-    #[arg(long, default_value_t = 64, value_name = "PIXELS")]
+    #[arg(long, default_value_t = 64, value_name = "PIXELS", value_parser = positive)]
     pub size: usize,
     /// The thesis' network, or a deeper one (thesis, 4.9)
     #[arg(long, value_enum, default_value_t = Network::Thesis)]
     pub network: Network,
-    /// Adam's learning rate
+    /// Adam's learning rate at the start; it falls to zero along a cosine
     #[arg(long, default_value_t = 1e-3, value_name = "F")]
     pub learning_rate: f64,
     /// Show every picture as it is, without shear, zoom and flip
     #[arg(long)]
     pub no_augment: bool,
     /// Threads; they change no result [default: all processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
     /// The seed of everything random
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -124,5 +124,14 @@ impl Network {
             Self::Thesis => "thesis",
             Self::Tuned => "tuned",
         }
+    }
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
     }
 }

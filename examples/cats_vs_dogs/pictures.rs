@@ -59,7 +59,8 @@ fn load(folder: &ImageFolder, path: &Path, preprocessing: &Preprocessing) -> Res
     let set = folder.load(preprocessing, &options)?;
     bar.finish_and_clear();
     let seconds = bar.elapsed().as_secs_f64();
-    println!("read {} pictures of {} in {seconds:.1} s", set.len(), path.display());
+    let ignored = folder.ignored();
+    println!("read {} pictures of {} in {seconds:.1} s, {ignored} other files ignored", set.len(), path.display());
     for skipped in set.skipped() {
         println!("skipped {}: {}", skipped.path.display(), skipped.reason);
     }

@@ -184,13 +184,21 @@ impl<E: Element> Sequential<E> {
     /// # Errors
     /// Where their number or a shape differs; nothing is changed then.
     pub fn set_state(&mut self, values: &[ArrayD<E>]) -> Result<()> {
+        self.expect_state(values)?;
         let mut state = self.chain.state_mut();
-        let found: Vec<usize> = values.iter().map(ArrayD::len).collect();
-        if !state.iter().map(|(_, view)| view.shape()).eq(values.iter().map(ArrayD::shape)) {
-            return Err(Error::shape("sequential", format!("{} state tensors", state.len()), &found));
-        }
         state.iter_mut().zip(values).for_each(|((_, view), values)| view.assign(values));
         Ok(())
+    }
+
+    pub(crate) fn expect_state(&self, values: &[ArrayD<E>]) -> Result<()> {
+        let state = self.chain.state();
+        if state.len() != values.len() {
+            return Err(Error::argument("sequential", "state", format!("{} tensors", state.len()), values.len()));
+        }
+        match state.iter().zip(values).find(|((_, view), values)| view.shape() != values.shape()) {
+            Some(((name, view), values)) => Err(Error::shape(name, format!("{:?}", view.shape()), values.shape())),
+            None => Ok(()),
+        }
     }
 
     fn names(&self) -> Vec<String> {

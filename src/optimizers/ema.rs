@@ -50,9 +50,7 @@ impl<E: Element> Ema<E> {
     /// # Errors
     /// Where names or shapes differ from the updates before, or `decay` is not in [0, 1); nothing is changed then.
     pub fn update(&mut self, parameters: &[(String, ArrayViewD<'_, E>)]) -> Result<()> {
-        if !(0.0..1.0).contains(&self.decay) {
-            return Err(Error::argument("ema", "decay", "in [0, 1)", self.decay));
-        }
+        self.check()?;
         let wanted: Vec<_> = parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.shape())).collect();
         self.averages.fit("ema", MOMENTS.len(), &wanted)?;
         let t = self.updates.saturating_add(1);
@@ -66,6 +64,14 @@ impl<E: Element> Ema<E> {
         }
         self.updates = t;
         Ok(())
+    }
+
+    /// The error of a decay that would spoil the averages.
+    pub(crate) fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.decay) {
+            return Ok(());
+        }
+        Err(Error::argument("ema", "decay", "in [0, 1)", self.decay))
     }
 
     /// Updates done.

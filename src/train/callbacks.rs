@@ -12,7 +12,7 @@ pub struct EpochContext<'a> {
     pub report: &'a EpochReport,
     /// All epochs, this one included.
     pub history: &'a History,
-    /// The network as it is now.
+    /// The network as the last step left it; validation saw the averaged weights, where there are any.
     pub model: &'a Sequential,
 }
 

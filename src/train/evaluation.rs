@@ -34,7 +34,7 @@ impl Trainer {
         limit: Option<usize>,
     ) -> Result<Evaluation> {
         self.expect_samples("validation", data)?;
-        let model = self.averaged_model()?;
+        let model = self.averaged_model();
         // Data often stands class by class: a part of it is the same random part each time.
         let order = if limit.is_some() { Order::Shuffled } else { Order::InOrder };
         let batches = Batches::new(data, batch_size, self.seed, order)?;
@@ -55,7 +55,7 @@ impl Trainer {
     pub fn predict(&self, data: &dyn Dataset) -> Result<ArrayD<f32>> {
         self.expect_samples("prediction", data)?;
         with_threads(self.threads, || {
-            let model = self.averaged_model()?;
+            let model = self.averaged_model();
             let batches = Batches::new(data, BATCH_SIZE, self.seed, Order::InOrder)?;
             let mut shape = vec![0];
             shape.extend(model.output_shape());

@@ -44,10 +44,11 @@ pub struct History {
 }
 
 impl History {
-    /// The epoch with the highest `val_acc`, the first of equal ones.
+    /// The epoch with the highest `val_acc`, the first of equal ones; none where nothing was validated.
     pub fn best(&self) -> Option<&EpochReport> {
         let better = |best: &EpochReport, epoch: &EpochReport| epoch.val_acc > best.val_acc;
-        self.epochs.iter().reduce(|best, epoch| if better(best, epoch) { epoch } else { best })
+        let validated = self.epochs.iter().filter(|epoch| epoch.val_acc.is_some());
+        validated.reduce(|best, epoch| if better(best, epoch) { epoch } else { best })
     }
 }
 

@@ -11,13 +11,23 @@ const BAR: usize = 30;
 /// A terminal need not be written to more often.
 const REDRAW: Duration = Duration::from_millis(100);
 
+/// What an epoch adds up to.
+#[derive(Default)]
+struct Sums {
+    steps: usize,
+    loss: f64,
+    /// None where targets are not classes.
+    correct: Option<f64>,
+    samples: usize,
+}
+
 /// The bar with step, ETA, ms/step, loss and accuracy; one line for each epoch where nobody watches.
 pub(super) struct Progress {
     bar: bool,
     epochs: usize,
     steps: usize,
-    /// Step, sums of loss and of correct samples, samples: of the epoch so far.
-    sums: (usize, f64, f64, usize),
+    /// Of the epoch so far.
+    sums: Sums,
     begun: Instant,
     drawn: Option<Instant>,
 }
@@ -29,11 +39,11 @@ impl Progress {
             Verbosity::Lines => false,
             Verbosity::Auto => stderr().is_terminal(),
         };
-        Some(Self { bar, epochs: 0, steps: 0, sums: (0, 0.0, 0.0, 0), begun: Instant::now(), drawn: None })
+        Some(Self { bar, epochs: 0, steps: 0, sums: Sums::default(), begun: Instant::now(), drawn: None })
     }
 
     fn line(&self) -> String {
-        let (step, loss, correct, samples) = self.sums;
+        let Sums { steps: step, loss, correct, samples } = self.sums;
         let each = self.begun.elapsed().as_secs_f64() / step.max(1) as f64;
         let filled = BAR * step / self.steps.max(1);
         let mut line = format!("{step}/{} [", self.steps);
@@ -47,7 +57,9 @@ impl Progress {
         let left = each * (self.steps - step.min(self.steps)) as f64;
         let samples = samples.max(1) as f64;
         let _ = write!(line, "] - ETA: {} - {:.1} ms/step - loss: {:.4}", duration(left), each * 1e3, loss / samples);
-        let _ = write!(line, " - acc: {:.4}", correct / samples);
+        if let Some(correct) = correct {
+            let _ = write!(line, " - acc: {:.4}", correct / samples);
+        }
         line
     }
 }
@@ -59,7 +71,7 @@ impl Callback for Progress {
     }
 
     fn on_epoch_begin(&mut self, epoch: usize) -> Result<()> {
-        self.sums = (0, 0.0, 0.0, 0);
+        self.sums = Sums::default();
         self.begun = Instant::now();
         if self.bar {
             say(format_args!("Epoch {epoch}/{}\n", self.epochs));
@@ -68,10 +80,12 @@ impl Callback for Progress {
     }
 
     fn on_step_end(&mut self, step: &StepReport) -> Result<ControlFlow<()>> {
-        self.sums.0 += 1;
-        self.sums.1 += step.loss * step.samples as f64;
-        self.sums.2 += step.acc.unwrap_or(0.0) * step.samples as f64;
-        self.sums.3 += step.samples;
+        self.sums.steps += 1;
+        self.sums.loss += step.loss * step.samples as f64;
+        self.sums.samples += step.samples;
+        if let Some(acc) = step.acc {
+            *self.sums.correct.get_or_insert_default() += acc * step.samples as f64;
+        }
         if self.bar && self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
             say(format_args!("\r{}\x1b[K", self.line()));
             self.drawn = Some(Instant::now());
@@ -100,6 +114,15 @@ impl Callback for Progress {
         say(format_args!("{line}{}\n", if self.bar { "\x1b[K" } else { "" }));
         self.drawn = None;
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// After an error, what follows begins on a line of its own.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            say(format_args!("\n"));
+        }
     }
 }
 

@@ -26,12 +26,18 @@ impl Trainer {
 
     fn run(&mut self, data: &dyn Dataset, mut fit: Fit<'_>) -> Result<History> {
         self.expect_samples("training", data)?;
+        if let Some(validation) = fit.validation {
+            self.expect_samples("validation", validation)?;
+            expect_classes(data.class_names(), validation.class_names())?;
+        }
         let order = if fit.in_order { Order::InOrder } else { Order::Shuffled };
         let batch_size = fit.batch_size.unwrap_or(BATCH_SIZE);
         let batches = Batches::new(data, batch_size, self.seed, order)?;
         let steps = fit.steps_per_epoch.unwrap_or(batches.steps_per_pass());
-        if steps == 0 {
-            return Err(Error::argument("fit", "steps_per_epoch", "at least 1", 0));
+        for (argument, value) in [("steps_per_epoch", Some(steps)), ("validation_steps", fit.validation_steps)] {
+            if value == Some(0) {
+                return Err(Error::argument("fit", argument, "at least 1", 0));
+            }
         }
         let mut progress = Progress::new(fit.verbosity);
         let mut callbacks: Vec<&mut dyn Callback> = Vec::new();
@@ -112,4 +118,12 @@ impl Callbacks<'_> {
     fn any_breaks(&mut self, mut tell: impl FnMut(&mut dyn Callback) -> Result<ControlFlow<()>>) -> Result<bool> {
         self.0.iter_mut().try_fold(false, |stop, callback| Ok(tell(*callback)?.is_break() || stop))
     }
+}
+
+/// Labels are numbers: they mean the same only where the names are the same.
+fn expect_classes(training: &[String], validation: &[String]) -> Result<()> {
+    if training.is_empty() || validation.is_empty() || training == validation {
+        return Ok(());
+    }
+    Err(Error::data(format!("the validation data has the classes {validation:?}, the training data {training:?}")))
 }

@@ -4,7 +4,7 @@ use super::evaluation::share;
 use super::{History, StepReport};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
-use crate::layers::Layer;
+use crate::layers::{Backward, Layer};
 use crate::losses::Loss;
 use crate::model::{Sequential, classes_of};
 use crate::optimizers::{Ema, Optimizer, clip_global_norm};
@@ -93,23 +93,23 @@ impl Trainer {
         self
     }
 
-    /// The network as it is now.
+    /// The network as the last step left it.
     pub fn model(&self) -> &Sequential {
         &self.model
     }
 
     /// The network with averaged weights, where [`ema`](Self::ema) was asked for; else the network as it is.
-    pub fn averaged_model(&self) -> Result<Sequential> {
+    pub fn averaged_model(&self) -> Sequential {
         let mut model = self.model.clone();
         if let Some(ema) = self.ema.as_ref().filter(|ema| ema.updates() > 0) {
-            ema.copy_to(model.parameters_mut())?;
+            ema.copy_to(model.parameters_mut()).expect("the averages are of this network's parameters");
         }
-        Ok(model)
+        model
     }
 
-    /// The network, the training being over.
+    /// The network that was evaluated, the training being over: [`averaged_model`](Self::averaged_model).
     pub fn into_model(self) -> Sequential {
-        self.model
+        self.averaged_model()
     }
 
     /// All epochs so far; also after an error.
@@ -120,7 +120,7 @@ impl Trainer {
     /// One step: forward, loss, backward, update.
     ///
     /// # Errors
-    /// Where shapes do not fit or the loss is not finite; nothing is changed then.
+    /// Where shapes or settings do not fit, or the loss or a gradient is not finite; nothing is changed then.
     pub fn train_on_batch(&mut self, batch: &Batch) -> Result<StepReport> {
         let step = self.step + 1;
         let key = Key::new(self.seed).named("train").at(step);
@@ -128,12 +128,16 @@ impl Trainer {
         let weights = batch.weights.as_deref();
         let (loss, dy) = self.head().gradient(y.view(), &batch.target, weights)?;
         if !loss.mean.is_finite() {
-            return Err(Error::NotFinite { step, loss: loss.mean });
+            return Err(Error::NotFinite { what: "the loss".into(), step, value: loss.mean });
         }
         let mut back = self.model.backward_first(saved, dy.view())?;
+        self.expect_finite(step, &back)?;
         if let Some(norm) = self.clip_norm {
             clip_global_norm(&mut back.params, norm)?;
         }
+        // What can fail comes before what changes anything.
+        self.model.expect_state(&back.state)?;
+        self.ema.as_ref().map_or(Ok(()), Ema::check)?;
         self.optimizer.step(self.model.parameters_mut(), &back.params)?;
         self.model.set_state(&back.state)?;
         if let Some(ema) = &mut self.ema {
@@ -142,6 +146,17 @@ impl Trainer {
         self.step = step;
         let hits = self.hits(y.view(), &batch.target)?;
         Ok(StepReport { step, loss: loss.mean, acc: hits.as_deref().and_then(share), samples: loss.count })
+    }
+
+    /// A finite loss may have gradients that are not: they would spoil the weights.
+    fn expect_finite(&self, step: u64, back: &Backward<f32>) -> Result<()> {
+        let names = self.model.parameters().into_iter().chain(self.model.state()).map(|(name, _)| name);
+        for (name, values) in names.zip(back.params.iter().chain(&back.state)) {
+            if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::NotFinite { what: format!("the gradient of {name}"), step, value: value.into() });
+            }
+        }
+        Ok(())
     }
 
     /// The loss that follows the layers which run.
