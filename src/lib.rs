@@ -76,3 +76,8 @@ pub mod prelude {
     pub use crate::train::*;
     pub use crate::{Element, Error, Key, Padding, Result, Target, Window2D};
 }
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

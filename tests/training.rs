@@ -2,7 +2,7 @@
 
 use ndarray::{Array, ArrayD};
 use std::ops::ControlFlow;
-use tapetum::data::{Species, synthetic};
+use tapetum::data::{Batches, Order, Species, synthetic};
 use tapetum::prelude::*;
 
 /// A small network with everything random in it: shuffling, augmentation, dropout, moving averages.
@@ -58,6 +58,38 @@ fn threads_change_no_bit() {
     assert!(one == trained(2) && one == trained(8));
     assert_ne!(one.0, bits(&network()), "nothing was learned");
     assert_ne!(one.0, one.1, "the average is the model itself");
+}
+
+/// All that `fit` does, with public functions.
+#[test]
+fn a_loop_by_hand_is_fit() {
+    let data = pictures();
+    let body = || {
+        let (filters, units) = (Conv2D::new(4, 3), Dense::new(1));
+        let builder = Sequential::builder([16, 16, 3]).add(filters).add(BatchNorm::new()).add(ReLU).add(Flatten);
+        builder.add(Dropout::new(0.2)).add(units)
+    };
+    let schedule = || Schedule::cosine(1e-2, 14);
+
+    let mut trainer =
+        Trainer::new(body().add(Sigmoid).build(5).unwrap(), BinaryCrossEntropy::default(), Adam::new(schedule()));
+    trainer = trainer.seed(9).clip_norm(0.5);
+    trainer.fit(&data, quiet(2)).unwrap();
+
+    let mut model = body().build(5).unwrap();
+    let (loss, mut adam) = (BinaryCrossEntropy::from_logits(), Adam::new(schedule()));
+    let batches = Batches::new(&data, 8, 9, Order::Shuffled).unwrap();
+    for step in 0..14 {
+        let batch = batches.batch(step).unwrap();
+        let key = Key::new(9).named("train").at(step + 1);
+        let (logits, saved) = model.forward_train(batch.x.view(), key).unwrap();
+        let (_, dy) = loss.gradient(logits.view(), &batch.target, None).unwrap();
+        let mut back = model.backward(saved, dy.view()).unwrap();
+        clip_global_norm(&mut back.params, 0.5).unwrap();
+        adam.step(model.parameters_mut(), &back.params).unwrap();
+        model.set_state(&back.state).unwrap();
+    }
+    assert_eq!(bits(trainer.model()), bits(&model));
 }
 
 #[test]

@@ -119,6 +119,8 @@ impl Trainer {
 
     /// One step: forward, loss, backward, update.
     ///
+    /// Random numbers come from `Key::new(seed).named("train").at(step)`, the step counted from 1.
+    ///
     /// # Errors
     /// Where shapes or settings do not fit, or the loss or a gradient is not finite; nothing is changed then.
     pub fn train_on_batch(&mut self, batch: &Batch) -> Result<StepReport> {
