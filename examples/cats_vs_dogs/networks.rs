@@ -13,7 +13,7 @@ pub fn build(network: Network, size: usize, classes: usize, seed: u64) -> Result
         Network::Tuned => tuned(size),
     };
     match classes {
-        0 | 1 | 2 => body.add(Dense::new(1)).add(Sigmoid).build(seed),
+        ..=2 => body.add(Dense::new(1)).add(Sigmoid).build(seed),
         _ => body.add(Dense::new(classes)).add(Softmax).build(seed),
     }
 }

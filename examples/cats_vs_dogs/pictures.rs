@@ -76,6 +76,6 @@ fn drawn(each: usize, key: Key, preprocessing: &Preprocessing) -> Result<ImageSe
 
 /// Even numbers are cats, odd ones dogs.
 pub fn draw(number: usize, key: Key, size: usize) -> Result<Picture> {
-    let species = if number % 2 == 0 { Species::Cat } else { Species::Dog };
+    let species = if number.is_multiple_of(2) { Species::Cat } else { Species::Dog };
     synthetic(species, size, size, key.at(number as u64))
 }

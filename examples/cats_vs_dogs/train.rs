@@ -57,7 +57,7 @@ fn train(args: &TrainArgs) -> Result<Found, Box<dyn std::error::Error>> {
     let steps = args.epochs * args.steps_per_epoch.unwrap_or(train.len().div_ceil(args.batch));
     let optimizer = Adam::new(Schedule::cosine(args.learning_rate, steps as u64));
     let trainer = match classes.len() {
-        0 | 1 | 2 => Trainer::new(model, BinaryCrossEntropy::default(), optimizer),
+        ..=2 => Trainer::new(model, BinaryCrossEntropy::default(), optimizer),
         _ => Trainer::new(model, CrossEntropy::default(), optimizer),
     };
     let mut trainer = trainer.seed(args.seed);
