@@ -81,6 +81,7 @@ impl Error {
         Self::Argument { at: at.into(), argument, expected: expected.into(), found: found.to_string() }
     }
 
+    #[cfg(any(feature = "bundle", feature = "images"))]
     pub(crate) fn file(path: impl AsRef<Path>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
     }

@@ -1,6 +1,7 @@
 //! `fit` as its users rely on it: same bits for any number of threads, errors that lose nothing, callbacks.
 
 use ndarray::{Array, ArrayD};
+use std::f32::consts::{FRAC_PI_2, TAU};
 use std::ops::ControlFlow;
 use tapetum::data::{Batches, Order, Species, synthetic};
 use tapetum::prelude::*;
@@ -25,7 +26,7 @@ fn network() -> Sequential {
 
 /// 50 pictures: not a multiple of the batch, so that the last one is partial.
 fn pictures() -> ImageSet {
-    let species = |n: usize| if n % 2 == 0 { Species::Cat } else { Species::Dog };
+    let species = |n: usize| if n.is_multiple_of(2) { Species::Cat } else { Species::Dog };
     let pictures = (0..50).map(|n| synthetic(species(n), 20, 20, Key::new(n as u64)).unwrap()).collect();
     let labels = (0..50).map(|n| n % 2).collect();
     ImageSet::from_pictures(pictures, labels, ["cat", "dog"].map(String::from).to_vec(), Preprocessing::new(16, 16))
@@ -240,7 +241,7 @@ fn many_threads_share_one_model() {
 #[test]
 fn a_softmax_learns_three_classes() {
     // Which third of [0, 1) a number lies in, by its position on a circle.
-    let x = Array::from_shape_fn((90, 2), |(n, d)| (n as f32 / 90.0 * 6.2832 + d as f32 * 1.5708).sin());
+    let x = Array::from_shape_fn((90, 2), |(n, d)| (n as f32 / 90.0 * TAU + d as f32 * FRAC_PI_2).sin());
     let data = ArraySet::new(x.into_dyn(), (0..90).map(|n| n / 30).collect::<Vec<_>>()).unwrap();
     let model = Sequential::builder([2]).add(Dense::new(3)).add(Softmax).build(1).unwrap();
     let mut trainer = Trainer::new(model, CrossEntropy::default(), Adam::new(0.1));

@@ -39,7 +39,7 @@ pub use global_max_pool2d::GlobalMaxPool2D;
 pub use leaky_relu::LeakyReLU;
 pub use max_pool2d::MaxPool2D;
 pub use maxout::Maxout;
-pub(crate) use registry::from_config;
+pub use registry::from_config;
 pub use relu::ReLU;
 pub use residual::Residual;
 pub use sigmoid::Sigmoid;

@@ -39,8 +39,18 @@ fn bad_config(why: impl std::fmt::Display, config: &Value) -> Error {
 
 /// A layer of a built-in kind with the settings that [`Layer::config`] gave; not built yet.
 ///
-/// Numbers are taken as they are: `build` and `output_shape` check them.
-pub(crate) fn from_config<E: Element>(kind: &str, config: &Value) -> Result<Box<dyn Layer<E>>> {
+/// ```
+/// use tapetum::prelude::*;
+/// let layer = Conv2D::<f32>::new(32, 3);
+/// let again = from_config::<f32>(layer.kind(), &layer.config())?;
+/// assert_eq!(again.output_shape(&[64, 64, 3])?, [62, 62, 32]);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+/// Where there is no such kind, or these are not its settings. Numbers are taken as they are: `build` and
+/// `output_shape` check them.
+pub fn from_config<E: Element>(kind: &str, config: &Value) -> Result<Box<dyn Layer<E>>> {
     let readers = readers();
     let Some((name, read)) = readers.iter().find(|(name, _)| *name == kind) else {
         let known = readers.iter().map(|(name, _)| name.to_string()).collect();

@@ -80,6 +80,7 @@ impl<E: Element> Sequential<E> {
     }
 
     /// A network of layers without parameters, which `seed` draws.
+    #[cfg(feature = "bundle")]
     pub(crate) fn from_unbuilt(input: Vec<usize>, layers: Vec<Box<dyn Layer<E>>>, seed: u64) -> Result<Self> {
         let mut builder = SequentialBuilder::new(input);
         layers.into_iter().for_each(|layer| builder.chain.push(layer));
