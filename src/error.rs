@@ -1,7 +1,7 @@
 //! What can go wrong, with the names and shapes in it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The result of everything in this crate that a user can get wrong.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -82,7 +82,10 @@ impl Error {
     }
 
     #[cfg(any(feature = "bundle", feature = "images"))]
-    pub(crate) fn file(path: impl AsRef<Path>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn file(
+        path: impl AsRef<std::path::Path>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
     }
 
