@@ -99,6 +99,16 @@ impl Error {
         self.relocated(|at| at.find('.').map_or(name.to_string(), |dot| format!("{name}{}", &at[dot..])))
     }
 
+    /// The same error, told of the layer `name`: its own, where it tells of its kind, or of a layer inside it, so that
+    /// `conv2d_2` of a network becomes `sequential_1.conv2d_2`.
+    pub(crate) fn of_layer(self, kind: &str, name: &str) -> Self {
+        let kind = kind.to_lowercase();
+        self.relocated(|at| match at.strip_prefix(&kind) {
+            Some(inside) if inside.is_empty() || inside.starts_with('.') => format!("{name}{inside}"),
+            _ => format!("{name}.{at}"),
+        })
+    }
+
     /// The same error, told of a layer inside the layer `outer`.
     pub(crate) fn inside(self, outer: &str) -> Self {
         self.relocated(|at| format!("{outer}.{at}"))

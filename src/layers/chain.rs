@@ -45,7 +45,7 @@ impl<E: Element> Chain<E> {
         let mut y = None;
         for (name, layer) in self.layers.iter().take(count) {
             let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
-            y = Some(layer.forward(input).map_err(|error| error.renamed(name))?);
+            y = Some(layer.forward(input).map_err(|error| error.of_layer(layer.kind(), name))?);
         }
         Ok(y.unwrap_or_else(|| x.to_owned()))
     }
@@ -67,7 +67,7 @@ impl<E: Element> Chain<E> {
                 Some(input) => layer.forward_train_owned(input, key),
                 None => layer.forward_train(x.view(), key),
             };
-            let (output, saved) = passed.map_err(|error| error.renamed(name))?;
+            let (output, saved) = passed.map_err(|error| error.of_layer(layer.kind(), name))?;
             y = Some(output);
             kept.push(saved);
         }
@@ -81,7 +81,7 @@ impl<E: Element> Chain<E> {
         dy: ArrayViewD<'_, E>,
         first: impl Fn(&dyn Layer<E>, Saved, ArrayViewD<'_, E>) -> Result<Backward<E>>,
     ) -> Result<Backward<E>> {
-        let kept = saved.take::<Vec<Saved>>("sequential")?;
+        let kept = saved.take::<Vec<Saved>>("chain")?;
         let (mut params, mut state) = (Vec::new(), Vec::new());
         let mut dx = dy.to_owned();
         for (place, ((name, layer), saved)) in self.layers.iter().zip(kept).enumerate().rev() {
@@ -89,7 +89,7 @@ impl<E: Element> Chain<E> {
                 0 => first(layer.as_ref(), saved, dx.view()),
                 _ => layer.backward(saved, dx.view()),
             };
-            let mut back = back.map_err(|error| error.renamed(name))?;
+            let mut back = back.map_err(|error| error.of_layer(layer.kind(), name))?;
             dx = back.dx;
             // Collected last layer first, each layer's own order reversed: one reversal at the end restores both.
             back.params.reverse();
@@ -115,14 +115,14 @@ impl<E: Element> Layer<E> for Chain<E> {
                 .build(&shape, key.at(place as u64))
                 .and_then(|()| layer.output_shape(&shape))
                 .map(|output| shape = output)
-                .map_err(|error| error.renamed(name))?;
+                .map_err(|error| error.of_layer(layer.kind(), name))?;
         }
         Ok(())
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.layers.iter().try_fold(input.to_vec(), |shape, (name, layer)| {
-            layer.output_shape(&shape).map_err(|error| error.renamed(name))
+            layer.output_shape(&shape).map_err(|error| error.of_layer(layer.kind(), name))
         })
     }
 
@@ -172,4 +172,21 @@ fn prefixed<'a, V>(layers: impl Iterator<Item = (&'a String, Vec<(String, V)>)>)
     layers
         .flat_map(|(layer, views)| views.into_iter().map(move |(name, view)| (format!("{layer}.{name}"), view)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Conv2D, ReLU};
+
+    #[test]
+    fn errors_name_the_layer_inside() {
+        let mut inner = Chain::<f32>::default();
+        inner.push(Box::new(Conv2D::new(2, 3)));
+        let mut chain = Chain::default();
+        chain.push(Box::new(ReLU));
+        chain.push(Box::new(inner));
+        let error = chain.build(&[5, 5], Key::new(0)).unwrap_err();
+        assert_eq!(error.to_string(), "chain_1.conv2d_1: expected input [H, W, C], got [5, 5]");
+    }
 }

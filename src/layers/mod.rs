@@ -39,6 +39,8 @@ pub use global_max_pool2d::GlobalMaxPool2D;
 pub use leaky_relu::LeakyReLU;
 pub use max_pool2d::MaxPool2D;
 pub use maxout::Maxout;
+#[cfg(feature = "bundle")]
+pub(crate) use registry::expect_built_in;
 pub use registry::from_config;
 pub use relu::ReLU;
 pub use residual::Residual;

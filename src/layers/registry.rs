@@ -3,6 +3,7 @@
 use super::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::any::Any;
 
 type Reader<E> = fn(&Value) -> Result<Box<dyn Layer<E>>>;
 
@@ -57,6 +58,24 @@ pub fn from_config<E: Element>(kind: &str, config: &Value) -> Result<Box<dyn Lay
         return Err(Error::UnknownName { what: "kind of layer", name: kind.to_string(), known });
     };
     read(config).map_err(|error| error.renamed(&name.to_lowercase()))
+}
+
+/// Checks that a layer and all inside it are what [`from_config`] makes of their settings: a user's own layer may
+/// bear the name of a built-in one.
+pub(crate) fn expect_built_in<E: Element>(layer: &dyn Layer<E>) -> Result<()> {
+    let read = from_config::<E>(layer.kind(), &layer.config())?;
+    let layer_any: &dyn Any = layer;
+    if (read.as_ref() as &dyn Any).type_id() != layer_any.type_id() {
+        let found = format!("{:?} of another type", layer.kind());
+        return Err(Error::argument("layer", "kind", "a built-in one's own", found));
+    }
+    if let Some(chain) = layer_any.downcast_ref::<Chain<E>>() {
+        return chain.layers().try_for_each(|(_, layer)| expect_built_in(layer));
+    }
+    match layer_any.downcast_ref::<Residual<E>>() {
+        Some(residual) => residual.inside().try_for_each(expect_built_in),
+        None => Ok(()),
+    }
 }
 
 /// A layer inside another's settings: its kind and its own settings.

@@ -55,6 +55,11 @@ impl<E: Element> Residual<E> {
         self
     }
 
+    /// The layers of both paths.
+    pub(super) fn inside(&self) -> impl Iterator<Item = &dyn Layer<E>> {
+        self.layers.layers().map(|(_, layer)| layer).chain(self.shortcut.as_deref())
+    }
+
     /// The block that [`config`](Layer::config) described.
     pub(super) fn from_config(config: &serde_json::Value) -> Result<Self> {
         let shortcut = match &config["shortcut"] {
