@@ -247,7 +247,8 @@ fn losses() {
             [(BinaryCrossEntropy::from_probabilities(), false), (BinaryCrossEntropy::from_logits(), true)]
         {
             verify_loss(loss.clone(), logits, n, 1);
-            verify_loss(loss.class_weights([0.5, 3.0]).label_smoothing(0.1), logits, n, 1);
+            verify_loss(loss.clone().class_weights([0.5, 3.0]).label_smoothing(0.1), logits, n, 1);
+            verify_loss(loss.ignore_index(1), logits, n, 1);
         }
         for (loss, logits) in [(CrossEntropy::from_probabilities(), false), (CrossEntropy::from_logits(), true)] {
             verify_loss(loss.clone(), logits, n, 2);

@@ -7,10 +7,11 @@ use super::batch::{Batch, check_class_weights, check_label_smoothing, check_prob
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::Result;
-use crate::layers::Layer;
+use crate::layers::{Layer, Sigmoid};
 use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 
 const NAME: &str = "binary_crossentropy";
 
@@ -36,6 +37,7 @@ pub struct BinaryCrossEntropy {
     from_logits: bool,
     class_weights: Vec<f64>,
     label_smoothing: f64,
+    ignore_index: Option<usize>,
 }
 
 impl BinaryCrossEntropy {
@@ -61,6 +63,12 @@ impl BinaryCrossEntropy {
         self
     }
 
+    /// The label of samples that do not count: neither in L, nor in N, nor in the gradient, whatever they predict.
+    pub fn ignore_index(mut self, label: usize) -> Self {
+        self.ignore_index = Some(label);
+        self
+    }
+
     fn batch<'a, E: Element>(
         &self,
         prediction: &'a ArrayViewD<'_, E>,
@@ -71,6 +79,7 @@ impl BinaryCrossEntropy {
         check_label_smoothing(NAME, self.label_smoothing)?;
         check_probabilities(NAME, target)?;
         Batch::new(NAME, prediction, target, weights, |label, y| match (label, y) {
+            _ if self.ignore_index == Some(label) => Ok(false),
             (0 | 1, [y]) => {
                 *y = E::of(label as f64);
                 Ok(true)
@@ -135,8 +144,12 @@ impl<E: Element> Loss<E> for BinaryCrossEntropy {
         Ok((batch.mean(|p, y| self.loss(p, y)), batch.gradient(|p, y, dp, scale| self.slope(p, y, dp, scale))))
     }
 
+    fn counts(&self, label: usize) -> bool {
+        self.ignore_index != Some(label)
+    }
+
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
-        let fits = !self.from_logits && last.kind() == "Sigmoid";
+        let fits = !self.from_logits && (last as &dyn Any).is::<Sigmoid>();
         fits.then(|| Box::new(Self { from_logits: true, ..self.clone() }) as _)
     }
 }
@@ -187,6 +200,20 @@ mod tests {
         assert_eq!(by_label, loss.gradient(p.view(), &Target::Values(values.clone()), None).unwrap());
         let expected = naive(&p, &values, &[1.0; 4], [1.0, 3.0], 0.0);
         check_gradient(&loss, &p, &Target::Values(values), None, expected);
+    }
+
+    #[test]
+    fn ignored_samples_do_not_count() {
+        let (p, w) = (draw(&[4, 1], 0.1, 0.9), [1.0, 3.0, 2.0, 0.5]);
+        let y = array![[1.0], [0.0], [0.0], [1.0]].into_dyn();
+        let labels = Target::Labels(vec![1, 255, 0, 1]);
+        // `naive` divides by 4 samples, of which 3 count.
+        let expected = naive(&p, &y, &[1.0, 0.0, 2.0, 0.5], [1.0; 2], 0.0) * 4.0 / 3.0;
+        let loss = BinaryCrossEntropy::default().ignore_index(255);
+        check_gradient(&loss, &p, &labels, Some(&w), expected);
+        let (value, dp) = loss.gradient(p.view(), &labels, Some(&w)).unwrap();
+        assert_eq!((value.count, dp[[1, 0]]), (3, 0.0));
+        assert!(!Loss::<f64>::counts(&loss, 255) && Loss::<f64>::counts(&loss, 0));
     }
 
     #[test]

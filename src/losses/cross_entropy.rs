@@ -6,10 +6,11 @@ use super::batch::{Batch, check_class_weights, check_label_smoothing, check_prob
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::layers::Layer;
+use crate::layers::{Layer, Softmax};
 use crate::target::Target;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
+use std::any::Any;
 
 const NAME: &str = "crossentropy";
 
@@ -154,9 +155,13 @@ impl<E: Element> Loss<E> for CrossEntropy {
         Ok((batch.mean(|p, y| self.loss(p, y)), batch.gradient(|p, y, dp, scale| self.slope(p, y, dp, scale))))
     }
 
+    fn counts(&self, label: usize) -> bool {
+        self.ignore_index != Some(label)
+    }
+
     // A prediction [N, K] has one axis that a softmax can run over, the last.
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
-        let fits = !self.from_logits && last.kind() == "Softmax";
+        let fits = !self.from_logits && (last as &dyn Any).is::<Softmax>();
         fits.then(|| Box::new(Self { from_logits: true, ..self.clone() }) as _)
     }
 }

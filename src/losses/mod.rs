@@ -45,6 +45,12 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
         weights: Option<&[f64]>,
     ) -> Result<(LossValue, ArrayD<E>)>;
 
+    /// Whether a sample with this label counts: where not, it is in neither L nor N.
+    fn counts(&self, label: usize) -> bool {
+        let _ = label;
+        true
+    }
+
     /// This loss behind `last`, as one stable step from the inputs of `last` (its logits), where there is one:
     /// sigmoid or softmax and cross-entropy together have the gradient p − y (equation 19).
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
@@ -64,7 +70,7 @@ fn is_clipped(p: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::{Backward, Saved};
+    use crate::layers::{Backward, Saved, Sigmoid, Softmax};
     use crate::random::Key;
     use ndarray::array;
 
@@ -142,7 +148,7 @@ mod tests {
         }
     }
 
-    /// A layer that is called `Sigmoid` or `Softmax` and does nothing.
+    /// A user's own layer that is only called `Sigmoid` or `Softmax`.
     #[derive(Debug, Clone)]
     struct Named(&'static str);
 
@@ -169,21 +175,23 @@ mod tests {
 
     #[test]
     fn fused_with_the_last_layer_the_loss_keeps_its_settings() {
-        let fused = |loss: &dyn Loss<f64>, last| loss.fused_with(&Named(last)).map(|loss| format!("{loss:?}"));
+        let fused = |loss: &dyn Loss<f64>, last: &dyn Layer<f64>| loss.fused_with(last).map(|loss| format!("{loss:?}"));
         let binary = |loss: BinaryCrossEntropy| loss.class_weights([1.0, 2.0]).label_smoothing(0.1);
         let many = |loss: CrossEntropy| loss.class_weights([1.0, 2.0]).label_smoothing(0.1).ignore_index(9);
         assert_eq!(
-            fused(&binary(BinaryCrossEntropy::default()), "Sigmoid"),
+            fused(&binary(BinaryCrossEntropy::default()), &Sigmoid),
             Some(format!("{:?}", binary(BinaryCrossEntropy::from_logits())))
         );
         assert_eq!(
-            fused(&many(CrossEntropy::default()), "Softmax"),
+            fused(&many(CrossEntropy::default()), &Softmax),
             Some(format!("{:?}", many(CrossEntropy::from_logits())))
         );
-        assert_eq!(fused(&BinaryCrossEntropy::default(), "Softmax"), None);
-        assert_eq!(fused(&CrossEntropy::default(), "Sigmoid"), None);
-        assert_eq!(fused(&BinaryCrossEntropy::from_logits(), "Sigmoid"), None);
-        assert_eq!(fused(&CrossEntropy::from_logits(), "Softmax"), None);
-        assert_eq!(fused(&MeanSquaredError, "Sigmoid"), None);
+        assert_eq!(fused(&BinaryCrossEntropy::default(), &Softmax), None);
+        assert_eq!(fused(&CrossEntropy::default(), &Sigmoid), None);
+        assert_eq!(fused(&BinaryCrossEntropy::from_logits(), &Sigmoid), None);
+        assert_eq!(fused(&CrossEntropy::from_logits(), &Softmax), None);
+        assert_eq!(fused(&MeanSquaredError, &Sigmoid), None);
+        assert_eq!(fused(&BinaryCrossEntropy::default(), &Named("Sigmoid")), None);
+        assert_eq!(fused(&CrossEntropy::default(), &Named("Softmax")), None);
     }
 }
