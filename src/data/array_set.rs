@@ -1,11 +1,11 @@
 //! Samples and targets from arrays.
 
 use super::image_set::expect_labels;
-use super::{Dataset, SampleTarget, expect_sample};
+use super::{Dataset, SampleTarget, expect_sample, split_places};
 use crate::error::{Error, Result};
 use crate::random::Key;
 use crate::target::Target;
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
 /// Samples x [N, …] in memory, with a label or a row of values for each.
 ///
@@ -35,7 +35,7 @@ impl ArraySet {
     /// Where there is not one target for each sample.
     pub fn new(x: ArrayD<f32>, target: impl Into<Target<f32>>) -> Result<Self> {
         let target = match target.into() {
-            Target::Values(values) if values.ndim() == 1 => Target::Values(values.insert_axis(ndarray::Axis(1))),
+            Target::Values(values) if values.ndim() == 1 => Target::Values(values.insert_axis(Axis(1))),
             target => target,
         };
         let n = *x.shape().first().ok_or_else(|| Error::shape("array set", "samples x [N, …]", x.shape()))?;
@@ -78,6 +78,35 @@ impl ArraySet {
         }
         self.weights = weights;
         Ok(self)
+    }
+
+    /// Training and validation samples: of every class, or of all samples where they have values, `fraction` at random
+    /// (rounded) goes to the second.
+    ///
+    /// # Errors
+    /// Where `fraction` is not between 0 and 1, or one of the two would be empty.
+    pub fn split(&self, fraction: f64, key: Key) -> Result<(Self, Self)> {
+        let places = match &self.target {
+            Target::Labels(labels) => split_places("array set", labels, fraction, key)?,
+            Target::Values(_) => split_places("array set", &vec![0; self.len()], fraction, key)?,
+        };
+        let [train, validation] = places.map(|places| self.select(&places));
+        Ok((train, validation))
+    }
+
+    /// The samples at these places.
+    fn select(&self, places: &[usize]) -> Self {
+        let rows = |array: &ArrayD<f32>| in_rows(array.select(Axis(0), places));
+        Self {
+            x: rows(&self.x),
+            target: match &self.target {
+                Target::Labels(labels) => Target::Labels(places.iter().map(|&place| labels[place]).collect()),
+                Target::Values(values) => Target::Values(rows(values)),
+            },
+            class_names: self.class_names.clone(),
+            // Empty where all count 1.
+            weights: places.iter().filter_map(|&place| self.weights.get(place).copied()).collect(),
+        }
     }
 }
 
@@ -148,6 +177,31 @@ mod tests {
         set.read(1, Key::new(0), &mut sample).unwrap();
         assert_eq!(sample, [4.0, 5.0, 6.0]);
         assert_eq!((set.target(1), set.target_shape()), (SampleTarget::Values(&[8.0]), Some(&[1][..])));
+    }
+
+    #[test]
+    fn a_split_keeps_samples_with_what_belongs_to_them() {
+        let x = ArrayD::from_shape_fn(IxDyn(&[20, 1]), |i| i[0] as f32);
+        let labels: Vec<usize> = (0..20).map(|n| usize::from(n % 4 == 0)).collect();
+        let names = ["a", "b"].map(String::from).to_vec();
+        let labelled = ArraySet::new(x.clone(), labels).unwrap().class_names(names).unwrap();
+        let labelled = labelled.weights((0..20).map(f64::from).collect()).unwrap();
+        let valued = ArraySet::new(x.clone(), x).unwrap();
+        for set in [labelled, valued] {
+            let (train, validation) = set.split(0.4, Key::new(1)).unwrap();
+            assert_eq!((train.len(), validation.len()), (12, 8));
+            let mut seen = Vec::new();
+            for (part, at) in [&train, &validation].into_iter().flat_map(|p| (0..p.len()).map(move |at| (p, at))) {
+                let n = row(&part.x, at)[0] as usize;
+                assert_eq!((part.target(at), part.weight(at)), (set.target(n), set.weight(n)));
+                seen.push(n);
+            }
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..20));
+            let second = (0..8).filter(|&at| validation.target(at) == SampleTarget::Label(1)).count();
+            assert_eq!(second, if set.target_shape().is_none() { 2 } else { 0 });
+            assert!([0.0, 1.0, f64::NAN, 1e-9].iter().all(|&fraction| set.split(fraction, Key::new(1)).is_err()));
+        }
     }
 
     #[test]

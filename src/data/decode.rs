@@ -29,7 +29,8 @@ pub struct DecodeLimits {
     /// The largest height · width, in pixels (64 million).
     pub pixels: u64,
     /// The memory, in bytes, that one file, its pixels and its decoder may take (224 MiB). All decodings
-    /// that run at the same time share it: one that finds too little left waits for the others.
+    /// that run at the same time share it: one that finds too little left waits for the others. The file itself
+    /// is read before it waits, so that beyond this each thread may hold a file of up to `file_bytes`.
     pub memory: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Labelled pictures at the network's size, kept in memory as bytes.
 
-use super::{Augmentation, Dataset, Picture, Preprocessing, SampleTarget, expect_sample};
+use super::{Augmentation, Dataset, Picture, Preprocessing, SampleTarget, expect_sample, split_places};
 use crate::error::{Error, Result};
 use crate::random::Key;
 use rayon::prelude::*;
@@ -164,25 +164,8 @@ impl ImageSet {
     /// # Errors
     /// Where `fraction` is not between 0 and 1, or one of the two would be empty.
     pub fn split(&self, fraction: f64, key: Key) -> Result<(Self, Self)> {
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::argument("image set", "fraction", "between 0 and 1", fraction));
-        }
-        let labels = self.labels();
-        let mut held_out = vec![false; labels.len()];
-        for class in 0..self.class_names().len() {
-            let mut places: Vec<usize> = (0..labels.len()).filter(|&place| labels[place] == class).collect();
-            key.at(class as u64).stream().shuffle(&mut places);
-            let count = (places.len() as f64 * fraction).round() as usize;
-            places[..count].iter().for_each(|&place| held_out[place] = true);
-        }
-        let part = |of: bool| {
-            let places: Vec<usize> = (0..labels.len()).filter(|&place| held_out[place] == of).collect();
-            match places.is_empty() {
-                true => Err(Error::data(format!("{} pictures are too few to split off {fraction}", labels.len()))),
-                false => self.subset(&places),
-            }
-        };
-        Ok((part(false)?, part(true)?))
+        let [train, validation] = split_places("image set", &self.labels(), fraction, key)?;
+        Ok((self.subset(&train)?, self.subset(&validation)?))
     }
 
     /// The class of each picture.

@@ -33,6 +33,7 @@ pub use synthetic::{Species, synthetic};
 use crate::error::{Error, Result};
 use crate::random::Key;
 use std::any::Any;
+use std::collections::BTreeMap;
 
 /// Samples with an index: what `fit`, `evaluate` and `predict` read.
 pub trait Dataset: Any + Send + Sync {
@@ -56,6 +57,9 @@ pub trait Dataset: Any + Send + Sync {
     fn read(&self, index: usize, key: Key, out: &mut [f32]) -> Result<()>;
 
     /// What sample `index` should be recognised as.
+    ///
+    /// # Panics
+    /// May panic where `index` is not below [`len`](Self::len).
     fn target(&self, index: usize) -> SampleTarget<'_>;
 
     /// The shape of one sample's values, as in `[1]`; none for labels, and for values that are just a row.
@@ -77,6 +81,26 @@ pub enum SampleTarget<'a> {
     Label(usize),
     /// Numbers.
     Values(&'a [f32]),
+}
+
+/// The places 0..n in two parts, in their order: of every label, `fraction` at random (rounded) goes to the second.
+fn split_places(at: &str, labels: &[usize], fraction: f64, key: Key) -> Result<[Vec<usize>; 2]> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        return Err(Error::argument(at, "fraction", "between 0 and 1", fraction));
+    }
+    let mut classes = BTreeMap::<usize, Vec<usize>>::new();
+    labels.iter().enumerate().for_each(|(place, &label)| classes.entry(label).or_default().push(place));
+    let mut held_out = vec![false; labels.len()];
+    for (class, mut places) in classes {
+        key.at(class as u64).stream().shuffle(&mut places);
+        let count = (places.len() as f64 * fraction).round() as usize;
+        places[..count].iter().for_each(|&place| held_out[place] = true);
+    }
+    let parts = [false, true].map(|of| (0..labels.len()).filter(|&place| held_out[place] == of).collect::<Vec<_>>());
+    match parts.iter().any(Vec::is_empty) {
+        true => Err(Error::data(format!("{} samples are too few to split off {fraction}", labels.len()))),
+        false => Ok(parts),
+    }
 }
 
 /// Checks that a data set has the sample asked for.
