@@ -19,7 +19,9 @@ impl Key {
 
     /// The key for one purpose.
     pub fn named(self, purpose: &str) -> Self {
-        purpose.bytes().fold(self, |key, byte| key.at(u64::from(byte)))
+        let Self(key) = purpose.bytes().fold(self, |key, byte| key.at(u64::from(byte)));
+        // The end of the name, in a step that `at` does not take: no number continues a name into a longer one.
+        Self(mix(key.rotate_left(41) ^ mix((purpose.len() as u64).wrapping_add(0x6e61_6d65_6400_0000))))
     }
 
     /// The key for one epoch, sample or layer.
@@ -98,6 +100,15 @@ mod tests {
         assert_ne!(draw(key), draw(Key::new(1).named("augment").at(4)));
         assert_ne!(draw(key), draw(Key::new(2).named("augment").at(3)));
         assert_ne!(Key::new(1).at(1).at(2), Key::new(1).at(2).at(1));
+    }
+
+    #[test]
+    fn a_name_is_no_row_of_numbers() {
+        let key = Key::new(1);
+        let (a, b) = (u64::from(b'a'), u64::from(b'b'));
+        let others = [key.named("a").at(b), key.at(a).named("b"), key.named("a").named("b"), key.at(a).at(b)];
+        assert!(!others.contains(&key.named("ab")));
+        assert_ne!(key.named(""), key);
     }
 
     // The first numbers of one stream, so that an update of the generator that changed every training is noticed.

@@ -62,6 +62,7 @@ pub fn from_config<E: Element>(kind: &str, config: &Value) -> Result<Box<dyn Lay
 
 /// Checks that a layer and all inside it are what [`from_config`] makes of their settings: a user's own layer may
 /// bear the name of a built-in one.
+#[cfg(feature = "bundle")]
 pub(crate) fn expect_built_in<E: Element>(layer: &dyn Layer<E>) -> Result<()> {
     let read = from_config::<E>(layer.kind(), &layer.config())?;
     let layer_any: &dyn Any = layer;
