@@ -13,6 +13,15 @@ mod sealed {
 }
 
 /// A floating-point number: `f32` or `f64`.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// fn mean<E: Element>(values: &[E]) -> f64 {
+///     values.iter().map(|value| value.as_f64()).sum::<f64>() / values.len() as f64
+/// }
+/// assert_eq!(mean(&[1.0f32, 2.0]), mean(&[1.0f64, 2.0]));
+/// assert_eq!(f32::of(0.1), 0.1);
+/// ```
 pub trait Element: NdFloat + Sum + Default + sealed::Sealed {
     /// The nearest value of this type.
     fn of(value: f64) -> Self;

@@ -4,9 +4,25 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The result of everything in this crate that a user can get wrong.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// fn classifier() -> Result<Sequential> {
+///     Sequential::builder([8, 8, 3]).add(Flatten).add(Dense::new(1)).add(Sigmoid).build(1)
+/// }
+/// assert_eq!(classifier()?.output_shape(), [1]);
+/// # Ok::<(), Error>(())
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Every error names the thing, what was expected and what came.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let error = Sequential::builder([8, 8, 3]).add(Conv2D::new(4, 9)).build(1).unwrap_err();
+/// assert!(matches!(error, Error::Argument { argument: "kernel", .. }));
+/// assert_eq!(error.to_string(), "conv2d_1: kernel must be at most the padded input's height, 8, got 9");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {

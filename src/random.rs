@@ -8,6 +8,13 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 /// The name of one stream of random numbers.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let number = |sample| Key::new(1).named("augment").at(sample).stream().unit();
+/// assert_eq!(number(7), number(7));
+/// assert_ne!(number(7), number(8));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key(u64);
 
@@ -43,6 +50,16 @@ fn mix(mut z: u64) -> u64 {
 }
 
 /// A stream of random numbers: ChaCha with 8 rounds, the same on every platform.
+///
+/// ```
+/// use tapetum::{Key, Random};
+/// let mut random: Random = Key::new(1).stream();
+/// assert!(random.below(6) < 6 && (2.0..3.0).contains(&random.uniform(2.0, 3.0)));
+/// let mut cards = [1, 2, 3, 4];
+/// random.shuffle(&mut cards);
+/// cards.sort();
+/// assert_eq!(cards, [1, 2, 3, 4]);
+/// ```
 #[derive(Debug)]
 pub struct Random(ChaCha8Rng);
 

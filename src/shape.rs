@@ -16,6 +16,15 @@ pub(crate) fn volume(at: &str, shape: &[usize]) -> Result<usize> {
 }
 
 /// Zeros around a picture (the P of equations 4 and 5).
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let output = |padding| Conv2D::<f32>::new(8, 3).padding(padding).output_shape(&[64, 64, 3]);
+/// assert_eq!(output(Padding::Valid)?, [62, 62, 8]);
+/// assert_eq!(output(Padding::Same)?, [64, 64, 8]);
+/// assert_eq!(output(Padding::all(2))?, [66, 66, 8]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Padding {
@@ -45,6 +54,13 @@ impl Padding {
 }
 
 /// One number for both axes, or height and width on their own.
+///
+/// ```
+/// use tapetum::Pair;
+/// use tapetum::prelude::*;
+/// assert_eq!(Pair::from(3), Pair(3, 3));
+/// assert_eq!(Window2D::new((2, 5)).kernel, [2, 5]); // whatever becomes a pair will do
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair(
     /// Along the height.
@@ -78,6 +94,14 @@ impl From<Pair> for [usize; 2] {
 }
 
 /// A window that slides over pictures: the settings of a convolution or pooling.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let pooling = Window2D { stride: [2, 2], ..Window2D::new(2) };
+/// assert_eq!(pooling.over("pooling", [29, 29])?.output, [14, 14]);
+/// assert_eq!(Window2D { ceil_mode: true, ..pooling }.over("pooling", [29, 29])?.output, [15, 15]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window2D {
     /// Height and width of the window, in taps.
@@ -160,6 +184,16 @@ impl Window2D {
 }
 
 /// A window over pictures of one size: which input pixel each tap of each output pixel meets.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let window = Window2D { padding: Padding::all(1), ..Window2D::new(3) };
+/// let geometry = window.over("window", [4, 5])?;
+/// assert_eq!((geometry.pixels(), geometry.taps()), (4 * 5, 3 * 3));
+/// assert_eq!(geometry.meets(0, 0, 0), None); // the first tap of the first output lies above the picture
+/// assert_eq!(geometry.meets(0, 0, 1), Some(0));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry2D {
     /// H, W

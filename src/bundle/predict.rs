@@ -8,6 +8,19 @@ use ndarray::{ArrayD, Axis};
 use serde::Serialize;
 
 /// What a network says about one picture.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// // It sees nothing, and says "dog" with probability σ(2).
+/// let dense = Dense::from_weights(ndarray::Array2::zeros((12, 1)), Some(array![2.0]))?;
+/// let model = Sequential::from_layers([2, 2, 3], vec![Box::new(Flatten), Box::new(dense), Box::new(Sigmoid)])?;
+/// let bundle = Bundle::new(model).preprocessing(Preprocessing::new(2, 2)).class_names(["cat", "dog"]);
+/// let prediction = bundle.predict_picture(&Picture { height: 1, width: 1, rgb: vec![255, 0, 0] })?;
+/// assert_eq!((prediction.label, prediction.class.as_str()), (1, "dog"));
+/// assert!((prediction.probability - 0.8808).abs() < 1e-4);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The class, counted from 0.

@@ -13,6 +13,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// In which order a pass goes through the samples.
+///
+/// ```
+/// use tapetum::data::{Batches, Order};
+/// use tapetum::prelude::*;
+/// let data = ArraySet::new(ndarray::ArrayD::zeros(vec![5, 1]), vec![0; 5])?;
+/// let order = |order| Batches::new(&data, 5, 1, order)?.batch(0).map(|batch| batch.indices);
+/// assert_eq!(order(Order::InOrder)?, [0, 1, 2, 3, 4]);
+/// let mut shuffled = order(Order::Shuffled)?;
+/// shuffled.sort();
+/// assert_eq!(shuffled, [0, 1, 2, 3, 4]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Each pass in another random order, drawn from the seed: for training.
@@ -22,6 +34,17 @@ pub enum Order {
 }
 
 /// The samples of one step.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::data::{Batch, Batches, Order};
+/// use tapetum::prelude::*;
+/// let data = ArraySet::new(array![[1.0], [2.0], [3.0]].into_dyn(), vec![0, 1, 0])?;
+/// let Batch { x, target, weights, indices } = Batches::new(&data, 2, 1, Order::InOrder)?.batch(1)?;
+/// assert_eq!((x, target), (array![[3.0]].into_dyn(), Target::Labels(vec![0])));
+/// assert_eq!((weights, indices), (None, vec![2]));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// x [n, …]

@@ -20,6 +20,14 @@ pub(super) type Reason = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Decoding<T> = std::result::Result<T, Reason>;
 
 /// What a picture file may ask for. A file beyond it is an error that says so, before memory is taken.
+///
+/// ```
+/// use tapetum::data::DecodeLimits;
+/// use tapetum::prelude::*;
+/// let small = DecodeLimits { side: 1, ..DecodeLimits::default() };
+/// let error = Picture::decode(b"P3 2 1 255  255 0 0  0 0 255", &small).unwrap_err();
+/// assert!(error.to_string().contains("2 × 1 pixels"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// The largest file, in bytes (64 MiB).

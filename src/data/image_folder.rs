@@ -35,6 +35,23 @@ pub struct ImageFolder {
 }
 
 /// What to do about a picture file that is damaged, truncated or beyond the limits.
+///
+/// ```
+/// use tapetum::data::{Damaged, LoadOptions};
+/// use tapetum::prelude::*;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path();
+/// # for class in ["cats", "dogs"] {
+/// #     std::fs::create_dir(path.join(class)).unwrap();
+/// #     std::fs::write(path.join(class).join("1.ppm"), "P3 1 1 255  1 2 3").unwrap();
+/// # }
+/// std::fs::write(path.join("cats/2.jpg"), "no picture").unwrap();
+/// let (folder, to) = (ImageFolder::open(path)?, Preprocessing::new(8, 8));
+/// let pictures = folder.load(&to, &LoadOptions::default())?;
+/// assert!(pictures.skipped()[0].path.ends_with("cats/2.jpg"));
+/// assert!(folder.load(&to, &LoadOptions { damaged: Damaged::Refuse, ..LoadOptions::default() }).is_err());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Damaged {
     /// Leave it out, and tell of it in [`ImageSet::skipped`].
@@ -45,6 +62,22 @@ pub enum Damaged {
 }
 
 /// How [`ImageFolder::load`] reads the files.
+///
+/// ```
+/// use tapetum::data::LoadOptions;
+/// use tapetum::prelude::*;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path();
+/// # for class in ["cats", "dogs"] {
+/// #     std::fs::create_dir(path.join(class)).unwrap();
+/// #     std::fs::write(path.join(class).join("1.ppm"), "P3 1 1 255  1 2 3").unwrap();
+/// # }
+/// let progress = |done: usize, all: usize| println!("{done} of {all}");
+/// let options = LoadOptions { memory: 256 << 20, progress: Some(&progress), ..LoadOptions::default() };
+/// let pictures = ImageFolder::open(path)?.load(&Preprocessing::new(64, 64), &options)?;
+/// assert_eq!(pictures.len(), 2);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct LoadOptions<'a> {
     /// What to do about damaged files: skip them, unless told otherwise.

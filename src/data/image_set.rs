@@ -10,6 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A picture file that could not be used.
+///
+/// ```
+/// use tapetum::data::Skipped;
+/// use tapetum::prelude::*;
+/// # let grey = Picture { height: 1, width: 1, rgb: vec![128; 3] };
+/// let pictures = ImageSet::from_pictures(vec![grey], vec![0], vec!["grey".into()], Preprocessing::new(4, 4))?;
+/// for Skipped { path, reason } in pictures.skipped() {
+///     println!("{}: {reason}", path.display());
+/// }
+/// # assert!(pictures.skipped().is_empty());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// The file.

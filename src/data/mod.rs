@@ -36,6 +36,33 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 /// Samples with an index: what `fit`, `evaluate` and `predict` read.
+///
+/// ```
+/// use tapetum::data::{Batches, Order, SampleTarget};
+/// use tapetum::prelude::*;
+///
+/// /// The numbers from 0 to 99, and whether they are odd.
+/// struct Numbers;
+/// impl Dataset for Numbers {
+///     fn len(&self) -> usize {
+///         100
+///     }
+///     fn sample_shape(&self) -> &[usize] {
+///         &[1]
+///     }
+///     fn read(&self, index: usize, _key: Key, out: &mut [f32]) -> Result<()> {
+///         out[0] = index as f32;
+///         Ok(())
+///     }
+///     fn target(&self, index: usize) -> SampleTarget<'_> {
+///         SampleTarget::Label(index % 2)
+///     }
+/// }
+/// let batch = Batches::new(&Numbers, 3, 1, Order::InOrder)?.batch(1)?;
+/// assert_eq!(batch.x, ndarray::array![[3.0], [4.0], [5.0]].into_dyn());
+/// assert_eq!(batch.target, Target::Labels(vec![1, 0, 1]));
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Dataset: Any + Send + Sync {
     /// How many samples there are.
     fn len(&self) -> usize;
@@ -75,6 +102,17 @@ pub trait Dataset: Any + Send + Sync {
 }
 
 /// The target of one sample.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::data::SampleTarget;
+/// use tapetum::prelude::*;
+/// let x = array![[0.0], [1.0]].into_dyn();
+/// let values = array![[0.5], [1.5]].into_dyn();
+/// assert_eq!(ArraySet::new(x.clone(), vec![0, 1])?.target(1), SampleTarget::Label(1));
+/// assert_eq!(ArraySet::new(x, values)?.target(1), SampleTarget::Values(&[1.5]));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SampleTarget<'a> {
     /// A class, counted from 0.

@@ -11,6 +11,15 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// How a picture is brought to another size.
+///
+/// ```
+/// use tapetum::data::ResizeFilter;
+/// use tapetum::prelude::*;
+/// let picture = Picture { height: 1, width: 3, rgb: vec![0, 0, 0, 90, 90, 90, 30, 30, 30] };
+/// assert_eq!(picture.resized(1, 1, ResizeFilter::Nearest)?.rgb, [90; 3]);
+/// assert_eq!(picture.resized(1, 1, ResizeFilter::Bilinear)?.rgb, [47; 3]); // (2·0 + 3·90 + 2·30) / 7
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResizeFilter {

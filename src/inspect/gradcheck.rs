@@ -65,6 +65,15 @@ impl GradCheck {
 }
 
 /// What a check found: the worst entry.
+///
+/// ```
+/// use tapetum::inspect::{GradCheck, check_layer};
+/// use tapetum::prelude::*;
+/// let report = check_layer(&Tanh, ndarray::array![[0.5, -1.0]].into_dyn().view(), &GradCheck::default())?;
+/// assert!(report.error < 1e-6, "{report}");
+/// assert_eq!((report.tensor.as_str(), report.checked), ("dx", 2));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradReport {
     /// |analytic − numeric| / max(|analytic|, |numeric|, 10⁻³ of the largest gradient of the tensor, 10⁻⁴ of the

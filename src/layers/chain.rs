@@ -8,6 +8,15 @@ use crate::random::Key;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 
 /// Layers one after another, each with a name of its own: `conv2d_1`, `conv2d_2`, `dense_1`.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let mut chain = Chain::<f32>::default();
+/// chain.push(Box::new(Dense::new(8)));
+/// chain.push(Box::new(ReLU));
+/// chain.push(Box::new(Dense::new(1)));
+/// assert!(chain.layers().map(|(name, _)| name).eq(["dense_1", "relu_1", "dense_2"]));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Chain<E: Element> {
     layers: Vec<(String, Box<dyn Layer<E>>)>,

@@ -57,8 +57,43 @@ use std::fmt::Debug;
 
 /// One step of a network, with its parameters.
 ///
-/// Implement it for a layer of your own: the four methods without a default, `clone_box`, and
-/// `build`/`parameters` where it has weights. `inspect::check_layer` then checks its gradients.
+/// Implement it for a layer of your own: the methods without a default, and `build`, `parameters` and
+/// `parameters_mut` where it has weights. `inspect::check_layer` then checks its gradients.
+///
+/// ```
+/// use ndarray::{ArrayD, ArrayViewD, array};
+/// use tapetum::prelude::*;
+///
+/// /// y = x²
+/// #[derive(Debug, Clone)]
+/// struct Square;
+/// impl Layer<f64> for Square {
+///     fn kind(&self) -> &'static str {
+///         "Square"
+///     }
+///     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+///         Ok(input.to_vec())
+///     }
+///     fn forward(&self, x: ArrayViewD<'_, f64>) -> Result<ArrayD<f64>> {
+///         Ok(x.mapv(|x| x * x))
+///     }
+///     fn forward_train(&self, x: ArrayViewD<'_, f64>, _key: Key) -> Result<(ArrayD<f64>, Saved)> {
+///         Ok((self.forward(x.view())?, Saved::new(x.to_owned())))
+///     }
+///     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, f64>) -> Result<Backward<f64>> {
+///         let x: ArrayD<f64> = saved.take("square")?;
+///         Ok(Backward::input_only(2.0 * x * dy))
+///     }
+///     fn clone_box(&self) -> Box<dyn Layer<f64>> {
+///         Box::new(self.clone())
+///     }
+/// }
+/// let model = SequentialBuilder::new([2]).add(Dense::new(3)).add(Square).build(1)?;
+/// let x = array![[0.5, -1.0]].into_dyn();
+/// let report = tapetum::inspect::check_layer(&model, x.view(), &Default::default())?;
+/// assert!(report.error < 1e-6, "{report}");
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Layer<E: Element>: Any + Debug + Send + Sync {
     /// The layer's kind in the field's spelling, as in `Conv2D`.
     fn kind(&self) -> &'static str;
@@ -127,6 +162,13 @@ impl<E: Element> Clone for Box<dyn Layer<E>> {
 }
 
 /// What a layer keeps between `forward_train` and `backward`: a value of a type that only the layer knows.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// assert_eq!(Saved::new(vec![1.0, 2.0]).take::<Vec<f64>>("mine")?, [1.0, 2.0]);
+/// assert!(Saved::new(vec![1.0, 2.0]).take::<String>("mine").is_err());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Saved(Box<dyn Any + Send>);
 
@@ -146,6 +188,17 @@ impl Saved {
 }
 
 /// What a backward pass gives.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// let dense = Dense::from_weights(array![[3.0]], Some(array![0.5]))?; // y = 3x + ½
+/// let (_, saved) = dense.forward_train(array![[2.0]].into_dyn().view(), Key::new(1))?;
+/// let Backward { dx, params, .. } = dense.backward(saved, array![[1.0]].into_dyn().view())?;
+/// assert_eq!(dx, array![[3.0]].into_dyn());
+/// assert_eq!(params, [array![[2.0]].into_dyn(), array![1.0].into_dyn()]); // of the weight, x, and of the bias, 1
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Backward<E> {
     /// ∂L/∂x, of x's shape.

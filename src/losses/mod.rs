@@ -21,6 +21,15 @@ use ndarray::{ArrayD, ArrayViewD};
 use std::fmt::Debug;
 
 /// A mean over samples, kept so that means over batches of unequal size can be joined.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// let (y, target) = (array![[1.0], [3.0]].into_dyn(), Target::Values(array![[1.0], [1.0]].into_dyn()));
+/// let value = MeanSquaredError.value(y.view(), &target, None)?;
+/// assert_eq!(value, LossValue { mean: 2.0, count: 2 });
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LossValue {
     /// L, in f64 whatever the tensors are made of.
@@ -30,6 +39,16 @@ pub struct LossValue {
 }
 
 /// A measure of how wrong a prediction is, with its gradient.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// let (logit, target) = (array![[0.0]].into_dyn(), Target::Labels(vec![1]));
+/// let (value, gradient) = BinaryCrossEntropy::from_logits().gradient(logit.view(), &target, None)?;
+/// assert!((value.mean - 2f64.ln()).abs() < 1e-12);
+/// assert_eq!(gradient, array![[-0.5]].into_dyn()); // p − y
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Loss<E: Element>: Debug + Send + Sync {
     /// The loss' name, as in `binary_crossentropy`.
     fn name(&self) -> &'static str;

@@ -32,6 +32,15 @@ pub struct Sequential<E: Element = f32> {
 }
 
 /// Collects the layers of a [`Sequential`].
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let builder = SequentialBuilder::<f64>::new([8, 8, 3]).add(Conv2D::new(4, 3)).add(ReLU);
+/// assert_eq!(builder.clone().add(Flatten).add(Dense::new(1)).build(1)?.output_shape(), [1]);
+/// let error = builder.add(Dense::new(1)).build(1).unwrap_err(); // without Flatten
+/// assert_eq!(error.to_string(), "dense_1: expected input [D], got [6, 6, 4]");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SequentialBuilder<E: Element> {
     input: Vec<usize>,

@@ -6,6 +6,15 @@ use crate::layers::Layer;
 use std::fmt;
 
 /// Layers, output shapes and parameter counts. `Display` draws the table.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// let summary = Sequential::builder([4]).add(Dense::new(2)).add(Softmax).build(1)?.summary();
+/// println!("{summary}");
+/// assert_eq!((summary.parameters, summary.bytes), (10, 40));
+/// assert_eq!((summary.rows[0].name.as_str(), summary.rows[0].parameters), ("dense_1", 10));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// One row for each layer.
@@ -19,6 +28,8 @@ pub struct Summary {
 }
 
 /// One layer of a [`Summary`].
+///
+/// See [`Summary`] for an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
     /// As in `conv2d_1`.

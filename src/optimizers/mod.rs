@@ -27,6 +27,17 @@ use std::fmt::Debug;
 ///
 /// An optimizer keeps its moments from step to step, one tensor for each parameter, in the order in which
 /// the parameters are given; the order must stay the same.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// let mut weight = array![1.0, -1.0].into_dyn();
+/// let mut sgd = SGD::new(0.5);
+/// sgd.step(vec![("weight".into(), weight.view_mut())], &[array![1.0, 2.0].into_dyn()])?;
+/// assert_eq!(weight, array![0.5, -2.0].into_dyn());
+/// assert_eq!((sgd.steps(), sgd.learning_rate()), (1, 0.5));
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
     /// The rule's name, as in `Adam`.
     fn kind(&self) -> &'static str;

@@ -6,6 +6,8 @@ use crate::model::Sequential;
 use std::ops::ControlFlow;
 
 /// What a callback sees at the end of an epoch.
+///
+/// See [`Callback`] for an example.
 #[derive(Debug, Clone, Copy)]
 pub struct EpochContext<'a> {
     /// The epoch that ended.

@@ -9,6 +9,19 @@ use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
 /// What `evaluate` finds.
+///
+/// ```
+/// use ndarray::array;
+/// use tapetum::prelude::*;
+/// let sign = Dense::from_weights(array![[1.0]], None)?; // class 1 where x > 0
+/// let model = Sequential::from_layers([1], vec![Box::new(sign), Box::new(Sigmoid)])?;
+/// let trainer = Trainer::new(model, BinaryCrossEntropy::default(), SGD::new(0.1));
+/// let data = ArraySet::new(array![[-1.0], [1.0], [2.0], [3.0]].into_dyn(), vec![0, 1, 0, 1])?;
+/// let evaluation = trainer.evaluate(&data)?;
+/// assert_eq!((evaluation.samples, evaluation.accuracy), (4, Some(0.75)));
+/// assert_eq!(evaluation.confusion, [[1, 1], [0, 2]]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Samples looked at.

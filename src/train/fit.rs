@@ -5,6 +5,12 @@ use crate::data::Dataset;
 use std::fmt;
 
 /// What `fit` prints on standard error.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// assert_eq!(Verbosity::default(), Verbosity::Auto);
+/// let fit = Fit::epochs(25).verbosity(Verbosity::Lines);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verbosity {
     /// A bar on a terminal, one line for each epoch elsewhere.

@@ -3,6 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 /// One training step.
+///
+/// ```
+/// use tapetum::data::{Batches, Order};
+/// use tapetum::prelude::*;
+/// # let data = ArraySet::new(ndarray::array![[-1.0], [1.0], [2.0]].into_dyn(), vec![0, 1, 0])?;
+/// # let model = Sequential::builder([1]).add(Dense::new(1)).add(Sigmoid).build(1)?;
+/// # let mut trainer = Trainer::new(model, BinaryCrossEntropy::default(), Adam::new(0.1));
+/// let batches = Batches::new(&data, 2, 1, Order::Shuffled)?;
+/// trainer.train_on_batch(&batches.batch(0)?)?;
+/// let report: StepReport = trainer.train_on_batch(&batches.batch(1)?)?;
+/// assert_eq!((report.step, report.samples), (2, 1)); // of three samples the third
+/// assert!(report.loss > 0.0);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Counted from 1 over the whole training.
@@ -16,6 +30,8 @@ pub struct StepReport {
 }
 
 /// One epoch. Means are over samples, not over batches.
+///
+/// See [`History`] for an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// Counted from 1.
@@ -37,6 +53,18 @@ pub struct EpochReport {
 }
 
 /// Every epoch of a training.
+///
+/// ```
+/// use tapetum::prelude::*;
+/// # let data = ArraySet::new(ndarray::array![[-1.0], [1.0], [2.0]].into_dyn(), vec![0, 1, 0])?;
+/// # let model = Sequential::builder([1]).add(Dense::new(1)).add(Sigmoid).build(1)?;
+/// # let mut trainer = Trainer::new(model, BinaryCrossEntropy::default(), Adam::new(0.1));
+/// let history = trainer.fit(&data, Fit::epochs(3).validate(&data).verbosity(Verbosity::Silent))?;
+/// assert_eq!((history.epochs.len(), history.epochs[2].epoch), (3, 3));
+/// let best: &EpochReport = history.best().unwrap();
+/// assert!(history.epochs.iter().all(|epoch| epoch.val_acc <= best.val_acc));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
     /// First to last.
