@@ -65,6 +65,8 @@ fn convolution(c: &mut Criterion) {
         });
         let first = |values: ndarray::ArrayViewD<'_, f32>| values.index_axis(Axis(3), 0).to_owned().into_flat();
         confirm(back.params[0][[0, 0, 0, 0]], first(part).into_iter().zip(first(dy.view())));
+        let taps = (0..9 * filters).map(|n| (n / filters / 3, n / filters % 3, n % filters));
+        confirm(back.dx[[31, 4, 7, 1]], taps.map(|(u, v, f)| (dy[[31, 4 - u, 7 - v, f]], w[[u, v, 1, f]])));
         for (pass, times) in [("weight gradient", 1), ("both gradients", 2)] {
             group.throughput(Throughput::Elements((times * products) as u64));
             group.bench_function(BenchmarkId::new(pass, name), |b| {
@@ -85,17 +87,32 @@ fn convolution(c: &mut Criterion) {
 fn pooling(c: &mut Criterion) {
     let mut group = c.benchmark_group("pooling");
     let x = normal(&[32, 62, 62, 32]);
+    let dy = normal(&[32, 31, 31, 32]);
     let window = |x: &ArrayD<f32>| [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(u, v)| x[[5, 10 + u, 20 + v, 3]]);
     let layers: [(&str, Box<dyn Layer<f32>>); 2] =
         [("max", Box::new(MaxPool2D::new(2))), ("average", Box::new(AveragePool2D::new(2)))];
     for (name, layer) in layers {
+        let saved = || layer.forward_train(x.view(), Key::new(0)).unwrap().1;
         let y = layer.forward(x.view()).unwrap()[[5, 5, 10, 3]];
+        let dx = layer.backward(saved(), dy.view()).unwrap().dx;
+        let (inputs, slope) = (window(&x), dy[[5, 5, 10, 3]]);
         match name {
-            "max" => assert_eq!(y, window(&x).into_iter().fold(f32::MIN, f32::max)),
-            _ => confirm(y, window(&x).into_iter().map(|x| (x, 0.25))),
+            "max" => {
+                assert_eq!(y, inputs.into_iter().fold(f32::MIN, f32::max));
+                assert_eq!(window(&dx), inputs.map(|x| if x == y { slope } else { 0.0 }));
+            }
+            _ => {
+                confirm(y, inputs.into_iter().map(|x| (x, 0.25)));
+                assert_eq!(window(&dx), [slope / 4.0; 4]);
+            }
         }
         group.throughput(Throughput::Elements(x.len() as u64));
-        group.bench_function(name, |b| b.iter(|| layer.forward(black_box(x.view())).unwrap()));
+        group.bench_function(BenchmarkId::new("forward", name), |b| {
+            b.iter(|| layer.forward(black_box(x.view())).unwrap())
+        });
+        group.bench_function(BenchmarkId::new("backward", name), |b| {
+            b.iter_batched(saved, |saved| layer.backward(saved, dy.view()).unwrap(), criterion::BatchSize::LargeInput)
+        });
     }
 }
 
