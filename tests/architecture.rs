@@ -42,10 +42,27 @@ fn used(code: &str) -> Vec<String> {
     code.split("crate::")
         .skip(1)
         .flat_map(|rest| match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap().split(',').map(|item| name(item.trim())).collect(),
+            Some(list) => items(list).into_iter().map(|item| name(item.trim())).collect(),
             None => vec![name(rest)],
         })
         .collect()
+}
+
+/// The items of a list up to the brace that closes it; a comma inside braces of its own parts nothing.
+fn items(list: &str) -> Vec<&str> {
+    let deeper = |c| i32::from(c == '{') - i32::from(c == '}');
+    let mut depth = 1;
+    let closes = |c| {
+        depth += deeper(c);
+        depth == 0
+    };
+    let end = list.find(closes).expect("every brace is closed");
+    let mut depth = 0;
+    let parts = |c| {
+        depth += deeper(c);
+        depth == 0 && c == ','
+    };
+    list[..end].split(parts).collect()
 }
 
 fn all_sources() -> Vec<PathBuf> {
@@ -94,5 +111,10 @@ fn unsafe_code_stands_in_one_place() {
 #[test]
 fn the_search_sees_what_it_should() {
     assert_eq!(used("use crate::error::{Error, Result};\nuse crate::{data, train::Fit};"), ["error", "data", "train"]);
+    assert_eq!(used("use crate::{error::{Error, Result}, train::Fit};"), ["error", "train"]);
+    assert_eq!(
+        used("use crate::{\n    error::{Error},\n    data::{self, augment::{FillMode}},\n    train\n};"),
+        ["error", "data", "train"]
+    );
     assert!(floor("kernels") > floor("error"));
 }
