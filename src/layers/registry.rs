@@ -3,7 +3,6 @@
 use super::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::any::Any;
 
 type Reader<E> = fn(&Value) -> Result<Box<dyn Layer<E>>>;
 
@@ -65,6 +64,7 @@ pub fn from_config<E: Element>(kind: &str, config: &Value) -> Result<Box<dyn Lay
 #[cfg(feature = "bundle")]
 pub(crate) fn expect_built_in<E: Element>(layer: &dyn Layer<E>) -> Result<()> {
     let read = from_config::<E>(layer.kind(), &layer.config())?;
+    use std::any::Any;
     let layer_any: &dyn Any = layer;
     if (read.as_ref() as &dyn Any).type_id() != layer_any.type_id() {
         let found = format!("{:?} of another type", layer.kind());

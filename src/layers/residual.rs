@@ -56,6 +56,7 @@ impl<E: Element> Residual<E> {
     }
 
     /// The layers of both paths.
+    #[cfg(feature = "bundle")]
     pub(super) fn inside(&self) -> impl Iterator<Item = &dyn Layer<E>> {
         self.layers.layers().map(|(_, layer)| layer).chain(self.shortcut.as_deref())
     }

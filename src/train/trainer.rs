@@ -173,7 +173,8 @@ impl Trainer {
         // Without its last layer, a network with a Sigmoid gives logits: ½ becomes 0.
         let threshold = if self.fused.is_some() { 0.0 } else { self.model.threshold() };
         let predicted = classes_of(y, threshold)?;
-        let judged = labels.iter().copied().zip(predicted).filter(|&(label, _)| label < classes);
+        let judged = labels.iter().copied().zip(predicted);
+        let judged = judged.filter(|&(label, _)| label < classes && self.loss.counts(label));
         Ok(Some(judged.collect()))
     }
 
