@@ -296,10 +296,12 @@ impl<'a, E: Element> Window<'a, E> {
         let ([groups, _, depth, columns], width) = (self.weights.shape, 2 * S::LANES);
         let mut panels = self.panels.chunks_exact(self.weights.panel_len(width));
         for group in 0..groups {
+            // Outputs that all lie in the padding read no rows, and so no segments.
+            let x = x.get(group * depth..).unwrap_or_default();
             let mut y = y.slice_mut(s![.., group * columns..(group + 1) * columns]);
             for (index, mut y) in y.axis_chunks_iter_mut(Along(1), width).enumerate() {
                 let panel = panels.next().expect("weights were packed for each panel of each group");
-                let product = Product::new(&x[group * depth..], panel, [1, width], segments);
+                let product = Product::new(x, panel, [1, width], segments);
                 let bias = self.bias.map(|bias| &bias[group * columns + index * width..]);
                 let finish = bias.map_or(Finish::Overwrite, Finish::Bias);
                 product.write(simd, places.len(), |place| places[place], finish, &mut y);
