@@ -6,23 +6,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ndarray::ArrayD;
 use std::hint::black_box;
 use tapetum::data::Batch;
+use tapetum::model::thesis_network;
 use tapetum::prelude::*;
 
 fn thesis() -> Sequential {
-    Sequential::builder([64, 64, 3])
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Flatten)
-        .add(Dense::new(128))
-        .add(ReLU)
-        .add(Dense::new(1))
-        .add(Sigmoid)
-        .build(1)
-        .unwrap()
+    thesis_network([64, 64]).add(Dense::new(1)).add(Sigmoid).build(1).unwrap()
 }
 
 /// Half of the pictures dark, half light, so that there is something to learn.

@@ -5,6 +5,7 @@
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use tapetum::model::thesis_network;
 use tapetum::prelude::*;
 
 const STEPS: usize = 5;
@@ -28,19 +29,7 @@ fn parameter<E: Element>(stream: u64, shape: &[usize]) -> ArrayD<E> {
 }
 
 fn thesis<E: Element>() -> Sequential<E> {
-    let mut model = SequentialBuilder::new([64, 64, 3])
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Flatten)
-        .add(Dense::new(128))
-        .add(ReLU)
-        .add(Dense::new(1))
-        .build(1)
-        .unwrap();
+    let mut model = thesis_network([64, 64]).add(Dense::new(1)).build(1).unwrap();
     let shapes: Vec<_> = model.parameters().iter().map(|(name, view)| (name.clone(), view.shape().to_vec())).collect();
     for (stream, (name, shape)) in (1..).zip(shapes) {
         model.set(&name, parameter::<E>(stream, &shape).view()).unwrap();

@@ -7,7 +7,7 @@ use approx::{assert_abs_diff_eq, assert_relative_eq};
 use ndarray::{Array1, Array2, Array4, ArrayD, array};
 use tapetum::data::{Species, synthetic};
 use tapetum::inspect::{GradCheck, check_layer};
-use tapetum::model::{conv2d_from_dense, dense_from_conv2d};
+use tapetum::model::{conv2d_from_dense, dense_from_conv2d, thesis_network};
 use tapetum::prelude::*;
 
 /// Numbers from the standard normal distribution.
@@ -343,22 +343,9 @@ fn figure_5_filters_with_given_weights() {
     }
 }
 
-/// The network of the appendix: section 4.8.4 leaves out the second convolution and Flatten.
+/// The network of the appendix.
 fn appendix<E: Element>() -> Sequential<E> {
-    SequentialBuilder::new([64, 64, 3])
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Flatten)
-        .add(Dense::new(128))
-        .add(ReLU)
-        .add(Dense::new(1))
-        .add(Sigmoid)
-        .build(1)
-        .unwrap()
+    thesis_network([64, 64]).add(Dense::new(1)).add(Sigmoid).build(1).unwrap()
 }
 
 /// A sample of each tensor's entries. The step is a tenth of the usual one: thousands of units see each weight, and a

@@ -4,32 +4,19 @@ use crate::Outcome;
 use crate::args::Network;
 use std::path::Path;
 use std::process::ExitCode;
+use tapetum::model::thesis_network;
 use tapetum::prelude::*;
 
 /// The network for pictures of `size` × `size` and so many classes: a single sigmoid for two, a softmax for more.
 pub fn build(network: Network, size: usize, classes: usize, seed: u64) -> Result<Sequential> {
     let body = match network {
-        Network::Thesis => thesis(size),
+        Network::Thesis => thesis_network([size, size]),
         Network::Tuned => tuned(size),
     };
     match classes {
         ..=2 => body.add(Dense::new(1)).add(Sigmoid).build(seed),
         _ => body.add(Dense::new(classes)).add(Softmax).build(seed),
     }
-}
-
-/// The thesis' network (its appendix, `CNN.py`): 813,217 parameters at 64 × 64.
-fn thesis(size: usize) -> SequentialBuilder<f32> {
-    Sequential::builder([size, size, 3])
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Conv2D::new(32, 3))
-        .add(ReLU)
-        .add(MaxPool2D::new(2))
-        .add(Flatten)
-        .add(Dense::new(128))
-        .add(ReLU)
 }
 
 /// More convolutions and another fully connected layer (thesis, 4.9), with what has been learned since.

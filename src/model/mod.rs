@@ -4,8 +4,10 @@ mod classes;
 mod convert;
 mod sequential;
 mod summary;
+mod thesis;
 
 pub(crate) use classes::classes_of;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
+pub use thesis::thesis_network;

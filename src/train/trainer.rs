@@ -138,6 +138,7 @@ impl Trainer {
             clip_global_norm(&mut back.params, norm)?;
         }
         // What can fail comes before what changes anything.
+        let hits = self.hits(y.view(), &batch.target)?;
         self.model.expect_state(&back.state)?;
         self.ema.as_ref().map_or(Ok(()), Ema::check)?;
         self.optimizer.step(self.model.parameters_mut(), &back.params)?;
@@ -146,7 +147,6 @@ impl Trainer {
             ema.update(&self.model.parameters())?;
         }
         self.step = step;
-        let hits = self.hits(y.view(), &batch.target)?;
         Ok(StepReport { step, loss: loss.mean, acc: hits.as_deref().and_then(share), samples: loss.count })
     }
 
