@@ -1,5 +1,6 @@
 //! The kernels on the CPU.
 
+pub(crate) mod activation;
 pub(crate) mod conv2d;
 pub(crate) mod gemm;
 #[cfg(test)]
@@ -10,6 +11,7 @@ pub(crate) mod pool2d;
 pub(crate) mod reduce;
 mod scratch;
 mod slide;
+pub(crate) mod tail;
 #[cfg(test)]
 mod testing;
 mod weight_gradient;

@@ -161,7 +161,7 @@ impl<E: Element> Kernel<E> for MaxRow<'_, E> {
 /// Whether `x` takes the place of `y`: it is larger, or the first NaN. No branch, so that it is done lane by lane.
 #[inline(always)]
 #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "true for NaN, and meant so")]
-fn beats<E: Element>(x: E, y: E) -> bool {
+pub(super) fn beats<E: Element>(x: E, y: E) -> bool {
     !(x <= y) & !y.is_nan()
 }
 

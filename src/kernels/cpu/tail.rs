@@ -1,0 +1,198 @@
+//! What follows a convolution, or a normalisation, while its rows are in the first cache: max pooling and activation.
+//!
+//! y[i,j,c] = f(max_{u,v} x[i·s+u−p, j·s+v−p, c]), which is max f(x), since f rises.
+
+use super::activation::Activation;
+use super::pool2d::beats;
+use crate::element::Element;
+use crate::shape::Geometry2D;
+use crate::simd::{Kernel, Simd};
+use std::ops::Range;
+
+/// An activation, and a pooling whose windows do not overlap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Tail {
+    pub activation: Activation,
+    /// Over the picture [H, W] that comes in; see [`Tail::takes`].
+    pub pool: Option<Geometry2D>,
+}
+
+impl Tail {
+    /// Whether a pooling can be part of a tail: no pixel is in two windows, and a tap fits in a byte.
+    pub fn takes(pool: &Geometry2D) -> bool {
+        pool.dilation == [1, 1] && (0..2).all(|axis| pool.kernel[axis] <= pool.stride[axis]) && pool.taps() <= 256
+    }
+
+    /// Height and width of what comes out of a picture of this height and width.
+    pub fn output(&self, picture: [usize; 2]) -> [usize; 2] {
+        self.pool.map_or(picture, |pool| pool.output)
+    }
+
+    /// The rows of the picture that these rows of the output look at.
+    pub fn reads(&self, outputs: Range<usize>) -> Range<usize> {
+        let Some(pool) = self.pool else { return outputs };
+        let row = |i: usize, u: usize| (i * pool.stride[0] + u).saturating_sub(pool.before[0]).min(pool.input[0]);
+        row(outputs.start, 0)..row(outputs.end - 1, pool.kernel[0])
+    }
+
+    /// Overwrites rows `outputs` of `y` [.., OW, C], and `argmax` with the tap u·KW+v that won, if there is a pooling.
+    /// `x` holds the rows [`reads`](Self::reads) of the picture, each of `width` pixels.
+    pub fn write<S: Simd>(
+        self,
+        simd: S,
+        x: &[S::Elem],
+        [width, channels]: [usize; 2],
+        outputs: Range<usize>,
+        y: &mut [S::Elem],
+        argmax: Option<&mut [u8]>,
+    ) {
+        match self.pool {
+            None => {
+                y.copy_from_slice(x);
+                self.activate(simd, y);
+            }
+            Some(pool) => {
+                let first = self.reads(outputs.clone()).start;
+                simd.vectorize(PoolRows { pool, first, x, width, channels, outputs, y: &mut *y, argmax });
+                self.activate(simd, y);
+            }
+        }
+    }
+
+    /// y ← f(y)
+    pub fn activate<S: Simd>(self, simd: S, y: &mut [S::Elem]) {
+        if self.activation != Activation::Linear {
+            simd.vectorize(Activate { activation: self.activation, y });
+        }
+    }
+}
+
+struct Activate<'a, E> {
+    activation: Activation,
+    y: &'a mut [E],
+}
+
+impl<E: Element> Kernel<E> for Activate<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<Elem = E>>(self, _: S) {
+        for y in self.y {
+            *y = self.activation.value(*y);
+        }
+    }
+}
+
+struct PoolRows<'a, E> {
+    pool: Geometry2D,
+    /// The row of the picture that `x` begins with.
+    first: usize,
+    x: &'a [E],
+    width: usize,
+    channels: usize,
+    outputs: Range<usize>,
+    y: &'a mut [E],
+    argmax: Option<&'a mut [u8]>,
+}
+
+impl<E: Element> Kernel<E> for PoolRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<Elem = E>>(mut self, _: S) {
+        let (pool, channels, columns) = (self.pool, self.channels, self.pool.output[1]);
+        for (pixel, y) in self.y.chunks_exact_mut(channels).enumerate() {
+            let (i, j) = (self.outputs.start + pixel / columns, pixel % columns);
+            let mut argmax = self.argmax.as_mut().map(|argmax| &mut argmax[pixel * channels..][..channels]);
+            y.fill(E::neg_infinity());
+            if let Some(argmax) = &mut argmax {
+                argmax.fill(0);
+            }
+            for tap in 0..pool.taps() {
+                let met = (pool.meets(0, i, tap / pool.kernel[1]), pool.meets(1, j, tap % pool.kernel[1]));
+                let (Some(row), Some(column)) = met else { continue };
+                let x = &self.x[((row - self.first) * self.width + column) * channels..][..channels];
+                match &mut argmax {
+                    Some(argmax) => y.iter_mut().zip(x).zip(argmax.iter_mut()).for_each(|((y, &x), argmax)| {
+                        let wins = beats(x, *y);
+                        *y = if wins { x } else { *y };
+                        *argmax = if wins { tap as u8 } else { *argmax };
+                    }),
+                    None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y }),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::naive;
+    use super::super::pool2d::Pool2DShape;
+    use super::super::testing::{self, Number};
+    use super::*;
+    use crate::random::Key;
+    use crate::shape::{Padding, Window2D};
+
+    /// Pieces of a picture, each of so many rows of the output, against pooling and activation of the whole.
+    fn check<E: Number>(pool: Geometry2D, channels: usize, activation: Activation, piece: usize, x: &[f64]) {
+        let (y, taps) = naive::max_forward(&Pool2DShape { batch: 1, geometry: pool, channels }, x);
+        let expected: Vec<E> = y.iter().map(|&y| activation.value(E::of(y))).collect();
+        let x = testing::cast::<E>(x);
+        testing::on_each_path_and_pool(|| {
+            let (mut y, mut argmax) = (vec![E::nan(); y.len()], vec![9; y.len()]);
+            let row = pool.output[1] * channels;
+            for (index, (y, argmax)) in y.chunks_mut(piece * row).zip(argmax.chunks_mut(piece * row)).enumerate() {
+                let outputs = index * piece..index * piece + y.len() / row;
+                E::dispatch(Write { tail: Tail { activation, pool: Some(pool) }, x: &x, channels, outputs, y, argmax });
+            }
+            assert!(y == expected, "{pool:?}");
+            assert!(argmax.iter().zip(&taps).all(|(&found, &tap)| u32::from(found) == tap), "{pool:?}");
+            y
+        });
+    }
+
+    struct Write<'a, E> {
+        tail: Tail,
+        x: &'a [E],
+        channels: usize,
+        outputs: Range<usize>,
+        y: &'a mut [E],
+        argmax: &'a mut [u8],
+    }
+
+    impl<E: Element> Kernel<E> for Write<'_, E> {
+        type Output = ();
+
+        fn run<S: Simd<Elem = E>>(self, simd: S) {
+            let [width, row] = [1, self.channels].map(|depth| self.tail.pool.unwrap().input[1] * depth);
+            let reads = self.tail.reads(self.outputs.clone());
+            let x = &self.x[reads.start * row..reads.end * row];
+            self.tail.write(simd, x, [width, self.channels], self.outputs, self.y, Some(self.argmax));
+        }
+    }
+
+    #[test]
+    fn pieces_agree_with_the_whole() {
+        let mut random = Key::new(1).named("tail").stream();
+        for round in 0..100 {
+            let kernel = [1 + random.below(3), 1 + random.below(3)];
+            let window = Window2D {
+                kernel,
+                stride: kernel.map(|size| size + random.below(2)),
+                padding: [Padding::Valid, Padding::Same][random.below(2)],
+                ceil_mode: random.chance(0.5),
+                ..Window2D::new(1)
+            };
+            let pool = window.over("tail", [3 + random.below(6), 3 + random.below(6)]).expect("the window fits");
+            assert!(Tail::takes(&pool));
+            let channels = 1 + random.below(40);
+            // Few different values: ties
+            let x: Vec<_> =
+                (0..pool.input[0] * pool.input[1] * channels).map(|_| random.below(7) as f64 - 3.0).collect();
+            let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][round % 3];
+            check::<f32>(pool, channels, activation, 1 + round % 4, &x);
+            check::<f64>(pool, channels, activation, 1 + round % 4, &x);
+        }
+    }
+}
