@@ -1,97 +1,176 @@
-//! What every loss shares: the checks, and a mean over samples made of one sample's loss.
+//! What every loss shares: the checks, and a mean over samples made of the terms of one sample.
 //!
-//! L = Σₙ wₙ·lₙ / N     ∂L/∂p[n,k] = wₙ/N · ∂lₙ/∂p[n,k]
+//! L = Σₙ wₙ·lₙ / N     lₙ = fₙ·Σ_k b(p[n,k], y[n,k])     ∂L/∂p[n,k] = wₙ/N · fₙ·b′(p[n,k], y[n,k])
 //! p [N, K]  y [N, K]  w [N]: all outputs of one sample are one row of K
 
-use super::LossValue;
+use super::{Loss, LossValue};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::target::Target;
-use ndarray::{ArrayD, ArrayViewD, CowArray, Dimension, IxDyn};
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, ArrayViewMutD, Data, IxDyn};
+use std::borrow::Cow;
 
-/// Predictions beside their targets, checked to fit.
-pub(super) struct Batch<'a, E> {
-    prediction: CowArray<'a, E, IxDyn>,
-    target: CowArray<'a, E, IxDyn>,
-    /// None where all weigh 1.
-    weights: Option<&'a [f64]>,
-    /// True for a sample that does not count; empty where all do.
-    ignored: Vec<bool>,
-    /// K
-    outputs: usize,
+/// A loss that is a sum over the outputs of each sample.
+pub(super) trait Terms<E: Element>: Loss<E> {
+    /// Checks the settings, for predictions of this shape.
+    fn check(&self, prediction: &[usize], target: &Target<E>) -> Result<()>;
+
+    /// What a label says of so many outputs, or what it would have to be.
+    fn truth(&self, label: usize, outputs: usize) -> Result<Truth<'static, E>, String>;
+
+    /// For a sample's p and y [K]: f, and b with b′ as a function of p_k and y_k.
+    fn terms(&self, p: &[E], y: Truth<'_, E>) -> (f64, impl Fn(f64, f64) -> (f64, f64));
 }
 
-impl<'a, E: Element> Batch<'a, E> {
-    /// Checks all shapes. `encode` turns a label into a row of zeros' y and says whether the sample counts,
-    /// or says what a label has to be.
+/// The target of one sample: y [K], which for a label need not be written down.
+#[derive(Clone, Copy)]
+pub(super) enum Truth<'a, E> {
+    Values(&'a [E]),
+    /// 1 for this output, 0 for the others.
+    OneHot(usize),
+    /// The only output's.
+    Number(f64),
+}
+
+impl<E: Element> Truth<'_, E> {
+    /// y_k
+    pub fn at(self, k: usize) -> f64 {
+        match self {
+            Self::Values(values) => values[k].as_f64(),
+            Self::OneHot(class) => f64::from(u8::from(k == class)),
+            Self::Number(number) => number,
+        }
+    }
+}
+
+/// Predictions beside their targets, checked to fit.
+pub(super) struct Batch<'a, E: Element, L> {
+    loss: &'a L,
+    shape: &'a [usize],
+    prediction: Cow<'a, [E]>,
+    target: Rows<'a, E>,
+    /// None where all weigh 1.
+    weights: Option<&'a [f64]>,
+    /// K
+    outputs: usize,
+    /// N, without the samples that do not count.
+    count: usize,
+}
+
+enum Rows<'a, E: Element> {
+    Values(Cow<'a, [E]>),
+    Labels(&'a [usize]),
+}
+
+impl<'a, E: Element, L: Terms<E>> Batch<'a, E, L> {
+    /// Checks all that can be wrong.
     pub fn new(
-        at: &str,
+        loss: &'a L,
         prediction: &'a ArrayViewD<'_, E>,
         target: &'a Target<E>,
         weights: Option<&'a [f64]>,
-        encode: impl Fn(usize, &mut [E]) -> std::result::Result<bool, String>,
     ) -> Result<Self> {
-        let shape = prediction.shape();
+        let (at, shape) = (loss.name(), prediction.shape());
+        loss.check(shape, target)?;
         let Some((&samples, outputs)) = shape.split_first().filter(|(_, outputs)| !outputs.contains(&0)) else {
             return Err(Error::shape(at, "prediction [N, …] with outputs for each sample", shape));
         };
         let outputs = outputs.iter().product();
         check_sample_weights(at, samples, weights)?;
-        let mut ignored = Vec::new();
+        let mut count = samples;
         let target = match target {
-            Target::Values(values) if values.shape() == shape => values.as_standard_layout(),
+            Target::Values(values) if values.shape() == shape => Rows::Values(entries(values)),
             Target::Values(values) => return Err(Error::shape(at, format!("target {shape:?}"), values.shape())),
             Target::Labels(labels) if labels.len() != samples => {
                 return Err(Error::shape(at, format!("labels [{samples}]"), &[labels.len()]));
             }
             Target::Labels(labels) => {
-                let mut rows = vec![E::zero(); samples * outputs];
-                for (n, (&label, row)) in labels.iter().zip(rows.chunks_exact_mut(outputs)).enumerate() {
-                    let counts = encode(label, row).map_err(|expected| {
+                count = 0;
+                for (n, &label) in labels.iter().enumerate().filter(|&(_, &label)| loss.counts(label)) {
+                    loss.truth(label, outputs).map_err(|expected| {
                         Error::argument(at, "label", expected, format!("{label} for sample {n} of {shape:?}"))
                     })?;
-                    ignored.push(!counts);
+                    count += 1;
                 }
-                CowArray::from(ArrayD::from_shape_vec(shape, rows).expect("a row for each sample"))
+                Rows::Labels(labels)
             }
         };
-        Ok(Self { prediction: prediction.as_standard_layout(), target, weights, ignored, outputs })
+        Ok(Self { loss, shape, prediction: entries(prediction), target, weights, outputs, count })
     }
 
-    /// L, where `loss` is l of one sample's prediction and target. The sum is in f64, first sample to last.
-    pub fn mean(&self, loss: impl Fn(&[E], &[E]) -> f64) -> LossValue {
-        let (mut sum, mut count) = (0.0, 0);
-        for (n, (p, y)) in self.rows().enumerate().filter(|&(n, _)| self.counts(n)) {
-            sum += self.weight(n) * loss(p, y);
-            count += 1;
+    /// L
+    pub fn value(&self) -> LossValue {
+        self.mean(|_, _| {})
+    }
+
+    /// L, and overwrites `gradient` with ∂L/∂p.
+    pub fn gradient_into(&self, mut gradient: ArrayViewMutD<'_, E>) -> Result<LossValue> {
+        check_gradient(self.loss.name(), self.shape, gradient.shape())?;
+        if let Some(gradient) = gradient.as_slice_mut() {
+            return Ok(self.write(gradient));
         }
-        LossValue { mean: if count == 0 { 0.0 } else { sum / count as f64 }, count }
+        let mut entries = vec![E::zero(); gradient.len()];
+        let value = self.write(&mut entries);
+        gradient.iter_mut().zip(entries).for_each(|(to, from)| *to = from);
+        Ok(value)
     }
 
-    /// ∂L/∂p, where `slope` overwrites its third argument with its fourth, wₙ/N, times ∂l/∂p of one sample.
-    pub fn gradient(&self, slope: impl Fn(&[E], &[E], &mut [E], f64)) -> ArrayD<E> {
-        let mut gradient = ArrayD::zeros(self.prediction.raw_dim());
-        let rows = gradient.as_slice_mut().expect("zeros are in standard layout").chunks_exact_mut(self.outputs);
-        let count = self.rows().len() - self.ignored.iter().filter(|&&ignored| ignored).count();
-        for (n, ((p, y), dp)) in self.rows().zip(rows).enumerate().filter(|&(n, _)| self.counts(n)) {
-            slope(p, y, dp, self.weight(n) / count as f64);
+    fn write(&self, gradient: &mut [E]) -> LossValue {
+        gradient.fill(E::zero());
+        self.mean(|at, slope| gradient[at] = E::of(slope).flushed())
+    }
+
+    /// L, where `write` is told of each entry of ∂L/∂p that counts. The sum is in f64, first sample to last.
+    fn mean(&self, mut write: impl FnMut(usize, f64)) -> LossValue {
+        let (mut sum, count) = (0.0, self.count as f64);
+        for (n, p) in self.prediction.chunks_exact(self.outputs).enumerate() {
+            let Some(y) = self.truth(n) else { continue };
+            let (factor, term) = self.loss.terms(p, y);
+            let (mut loss, factor) = (0.0, self.weights.map_or(1.0, |weights| weights[n]) * factor);
+            for (k, p) in p.iter().enumerate() {
+                let (b, slope) = term(p.as_f64(), y.at(k));
+                loss += b;
+                write(n * self.outputs + k, factor / count * slope);
+            }
+            sum += factor * loss;
         }
-        gradient
+        LossValue { mean: if self.count == 0 { 0.0 } else { sum / count }, count: self.count }
     }
 
-    /// One sample's prediction and target after the other.
-    fn rows(&self) -> impl ExactSizeIterator<Item = (&[E], &[E])> {
-        let [p, y] = [&self.prediction, &self.target].map(|array| array.as_slice().expect("made standard above"));
-        p.chunks_exact(self.outputs).zip(y.chunks_exact(self.outputs))
+    /// y of one sample; none where it does not count.
+    fn truth(&self, n: usize) -> Option<Truth<'_, E>> {
+        match &self.target {
+            Rows::Values(values) => Some(Truth::Values(&values[n * self.outputs..][..self.outputs])),
+            Rows::Labels(labels) => {
+                let truth = || self.loss.truth(labels[n], self.outputs).expect("`new` checked every label that counts");
+                self.loss.counts(labels[n]).then(truth)
+            }
+        }
     }
+}
 
-    fn counts(&self, n: usize) -> bool {
-        !self.ignored.get(n).is_some_and(|&ignored| ignored)
-    }
+/// All entries in order; copied only where they do not lie in order.
+fn entries<'a, E: Element, S: Data<Elem = E>>(array: &'a ArrayBase<S, IxDyn>) -> Cow<'a, [E]> {
+    array.as_slice().map_or_else(|| array.iter().copied().collect(), Cow::Borrowed)
+}
 
-    fn weight(&self, n: usize) -> f64 {
-        self.weights.map_or(1.0, |weights| weights[n])
+/// [`Loss::gradient`] by [`Loss::gradient_into`].
+pub(super) fn gradient<E: Element>(
+    loss: &impl Loss<E>,
+    prediction: ArrayViewD<'_, E>,
+    target: &Target<E>,
+    weights: Option<&[f64]>,
+) -> Result<(LossValue, ArrayD<E>)> {
+    let mut gradient = ArrayD::zeros(prediction.raw_dim());
+    let value = loss.gradient_into(prediction, target, weights, gradient.view_mut())?;
+    Ok((value, gradient))
+}
+
+pub(super) fn check_gradient(at: &str, prediction: &[usize], gradient: &[usize]) -> Result<()> {
+    if gradient == prediction {
+        return Ok(());
     }
+    Err(Error::shape(at, format!("room for a gradient {prediction:?}"), gradient))
 }
 
 fn check_sample_weights(at: &str, samples: usize, weights: Option<&[f64]>) -> Result<()> {
@@ -102,35 +181,9 @@ fn check_sample_weights(at: &str, samples: usize, weights: Option<&[f64]>) -> Re
     check_weights(at, "sample weights", weights)
 }
 
-/// One weight for each class, or none at all.
-pub(super) fn check_class_weights(at: &str, classes: usize, weights: &[f64]) -> Result<()> {
-    if !weights.is_empty() && weights.len() != classes {
-        return Err(Error::shape(at, format!("class weights [{classes}]"), &[weights.len()]));
-    }
-    check_weights(at, "class weights", weights)
-}
-
-fn check_weights(at: &str, argument: &'static str, weights: &[f64]) -> Result<()> {
+pub(super) fn check_weights(at: &str, argument: &'static str, weights: &[f64]) -> Result<()> {
     match weights.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
         Some(n) => Err(Error::argument(at, argument, "finite and at least 0", format!("{} at {n}", weights[n]))),
-        None => Ok(()),
-    }
-}
-
-/// All of it would leave nothing of the target.
-pub(super) fn check_label_smoothing(at: &str, smoothing: f64) -> Result<()> {
-    if (0.0..1.0).contains(&smoothing) {
-        return Ok(());
-    }
-    Err(Error::argument(at, "label_smoothing", "in [0, 1)", smoothing))
-}
-
-/// Classes counted from 1, or pixels up to 255, taken for probabilities would train towards nonsense. A hair's
-/// breadth is granted to rounding; NaN is left to show in the loss.
-pub(super) fn check_probabilities<E: Element>(at: &str, target: &Target<E>) -> Result<()> {
-    let Target::Values(values) = target else { return Ok(()) };
-    match values.indexed_iter().find(|(_, y)| y.as_f64() < -1e-6 || y.as_f64() > 1.0 + 1e-6) {
-        Some((i, y)) => Err(Error::argument(at, "target", "in [0, 1]", format!("{y} at {:?}", i.slice()))),
         None => Ok(()),
     }
 }

@@ -3,15 +3,15 @@
 //! b(z, y) = max(z, 0) − z·y + ln(1 + e^−|z|)         from logits: p = σ(z)
 //! p [N, …]  y [N, …], K outputs a sample             (thesis 3.11, eq. 16, for two classes)
 
-use super::batch::{Batch, check_class_weights, check_label_smoothing, check_probabilities};
+use super::batch::{self, Batch, Terms, Truth};
+use super::settings::{Settings, builder};
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::{Layer, Sigmoid};
 use crate::target::Target;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use serde::{Deserialize, Serialize};
-use std::any::Any;
 
 const NAME: &str = "binary_crossentropy";
 
@@ -33,96 +33,51 @@ const NAME: &str = "binary_crossentropy";
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct BinaryCrossEntropy {
-    from_logits: bool,
-    class_weights: Vec<f64>,
-    label_smoothing: f64,
-    ignore_index: Option<usize>,
+pub struct BinaryCrossEntropy(Settings);
+
+builder! {
+    BinaryCrossEntropy behind "sigmoid",
+    class_weights:
+        "Two factors c, of outputs whose target is class 0 (y ≤ ½) and class 1; none for 1 and 1.",
+    label_smoothing:
+        "Moves targets towards ½: y·(1 − s) + s/2, with s in [0, 1).",
 }
 
-impl BinaryCrossEntropy {
-    /// For predictions p in [0, 1], as behind a sigmoid.
-    pub fn from_probabilities() -> Self {
-        Self::default()
+impl<E: Element> Terms<E> for BinaryCrossEntropy {
+    fn check(&self, _: &[usize], target: &Target<E>) -> Result<()> {
+        self.0.check(NAME, 2, target)
     }
 
-    /// For predictions z that a sigmoid would turn into probabilities.
-    pub fn from_logits() -> Self {
-        Self { from_logits: true, ..Self::default() }
-    }
-
-    /// Two factors c, of outputs whose target is class 0 (y ≤ ½) and class 1; none for 1 and 1.
-    pub fn class_weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
-        self.class_weights = weights.into();
-        self
-    }
-
-    /// Moves targets towards ½: y·(1 − s) + s/2, with s in [0, 1).
-    pub fn label_smoothing(mut self, s: f64) -> Self {
-        self.label_smoothing = s;
-        self
-    }
-
-    /// The label of samples that do not count: neither in L, nor in N, nor in the gradient, whatever they predict.
-    pub fn ignore_index(mut self, label: usize) -> Self {
-        self.ignore_index = Some(label);
-        self
-    }
-
-    fn batch<'a, E: Element>(
-        &self,
-        prediction: &'a ArrayViewD<'_, E>,
-        target: &'a Target<E>,
-        weights: Option<&'a [f64]>,
-    ) -> Result<Batch<'a, E>> {
-        check_class_weights(NAME, 2, &self.class_weights)?;
-        check_label_smoothing(NAME, self.label_smoothing)?;
-        check_probabilities(NAME, target)?;
-        Batch::new(NAME, prediction, target, weights, |label, y| match (label, y) {
-            _ if self.ignore_index == Some(label) => Ok(false),
-            (0 | 1, [y]) => {
-                *y = E::of(label as f64);
-                Ok(true)
-            }
+    fn truth(&self, label: usize, outputs: usize) -> Result<Truth<'static, E>, String> {
+        match (label, outputs) {
+            (0 | 1, 1) => Ok(Truth::Number(label as f64)),
             _ => Err("0 or 1, for a prediction [N, 1]".into()),
-        })
-    }
-
-    /// l of one sample.
-    fn loss<E: Element>(&self, p: &[E], y: &[E]) -> f64 {
-        let b = |(p, y): (&E, &E)| {
-            let (p, y, c) = (p.as_f64(), self.smoothed(y.as_f64()), self.class_weight(y.as_f64()));
-            if self.from_logits {
-                // ln(1 + e^z) − z·y, with e^z taken out where it is large; z·y keeps a NaN that max would drop.
-                return c * (p.max(0.0) - p * y + (-p.abs()).exp().ln_1p());
-            }
-            let p = p.clamp(EPSILON, 1.0 - EPSILON);
-            -c * (y * p.ln() + (1.0 - y) * (1.0 - p).ln())
-        };
-        p.iter().zip(y).map(b).sum::<f64>() / p.len() as f64
-    }
-
-    // ∂b/∂p = (p − y) / (p·(1 − p)) inside the clip     ∂b/∂z = σ(z) − y
-    fn slope<E: Element>(&self, p: &[E], y: &[E], dp: &mut [E], scale: f64) {
-        let scale = scale / p.len() as f64;
-        for ((&p, &y), dp) in p.iter().zip(y).zip(dp) {
-            let (p, y, c) = (p.as_f64(), self.smoothed(y.as_f64()), self.class_weight(y.as_f64()));
-            let slope = match self.from_logits {
-                true => 1.0 / (1.0 + (-p).exp()) - y,
-                false if is_clipped(p) => 0.0,
-                false => (p - y) / (p * (1.0 - p)),
-            };
-            *dp = E::of(scale * c * slope);
         }
     }
 
-    fn smoothed(&self, y: f64) -> f64 {
-        y * (1.0 - self.label_smoothing) + self.label_smoothing / 2.0
+    fn terms(&self, p: &[E], _: Truth<'_, E>) -> (f64, impl Fn(f64, f64) -> (f64, f64)) {
+        let term = |p: f64, y: f64| {
+            let (c, y) = (self.0.class_weight(usize::from(y > 0.5)), self.0.smoothed(y, 2));
+            let (b, slope) = if self.0.from_logits { of_logit(p, y) } else { of_probability(p, y) };
+            (c * b, c * slope)
+        };
+        (1.0 / p.len() as f64, term)
     }
+}
 
-    fn class_weight(&self, y: f64) -> f64 {
-        self.class_weights.get(usize::from(y > 0.5)).copied().unwrap_or(1.0)
-    }
+// ∂b/∂p = (p − y) / (p·(1 − p)) inside the clip
+fn of_probability(p: f64, y: f64) -> (f64, f64) {
+    let inside = p.clamp(EPSILON, 1.0 - EPSILON);
+    let slope = if is_clipped(p) { 0.0 } else { (p - y) / (p * (1.0 - p)) };
+    (-(y * inside.ln() + (1.0 - y) * (1.0 - inside).ln()), slope)
+}
+
+// ∂b/∂z = σ(z) − y, where σ(z) = 1/(1 + e^−z) = e^z/(1 + e^z): the one whose power is small
+fn of_logit(z: f64, y: f64) -> (f64, f64) {
+    let power = (-z.abs()).exp();
+    let p = if z < 0.0 { power } else { 1.0 } / (1.0 + power);
+    // z·y keeps a NaN that max would drop.
+    (z.max(0.0) - z * y + power.ln_1p(), p - y)
 }
 
 impl<E: Element> Loss<E> for BinaryCrossEntropy {
@@ -131,7 +86,7 @@ impl<E: Element> Loss<E> for BinaryCrossEntropy {
     }
 
     fn value(&self, prediction: ArrayViewD<'_, E>, target: &Target<E>, weights: Option<&[f64]>) -> Result<LossValue> {
-        Ok(self.batch(&prediction, target, weights)?.mean(|p, y| self.loss(p, y)))
+        Ok(Batch::new(self, &prediction, target, weights)?.value())
     }
 
     fn gradient(
@@ -140,17 +95,25 @@ impl<E: Element> Loss<E> for BinaryCrossEntropy {
         target: &Target<E>,
         weights: Option<&[f64]>,
     ) -> Result<(LossValue, ArrayD<E>)> {
-        let batch = self.batch(&prediction, target, weights)?;
-        Ok((batch.mean(|p, y| self.loss(p, y)), batch.gradient(|p, y, dp, scale| self.slope(p, y, dp, scale))))
+        batch::gradient(self, prediction, target, weights)
+    }
+
+    fn gradient_into(
+        &self,
+        prediction: ArrayViewD<'_, E>,
+        target: &Target<E>,
+        weights: Option<&[f64]>,
+        gradient: ArrayViewMutD<'_, E>,
+    ) -> Result<LossValue> {
+        Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
     }
 
     fn counts(&self, label: usize) -> bool {
-        self.ignore_index != Some(label)
+        self.0.counts(label)
     }
 
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
-        let fits = !self.from_logits && (last as &dyn Any).is::<Sigmoid>();
-        fits.then(|| Box::new(Self { from_logits: true, ..self.clone() }) as _)
+        self.0.fused_with::<E, Sigmoid>(last).map(|settings| Box::new(Self(settings)) as _)
     }
 }
 

@@ -2,15 +2,15 @@
 //! ln p_k = z_k − m − ln Σ_j e^(z_j − m), m = max z    from logits: p = softmax(z) (eq. 9–10)
 //! p [N, K]  y [N, K], one-hot for labels; c is the weight of the sample's class
 
-use super::batch::{Batch, check_class_weights, check_label_smoothing, check_probabilities};
+use super::batch::{self, Batch, Terms, Truth};
+use super::settings::{Settings, builder};
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::layers::{Layer, Softmax};
 use crate::target::Target;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use serde::{Deserialize, Serialize};
-use std::any::Any;
 
 const NAME: &str = "crossentropy";
 
@@ -32,101 +32,60 @@ const NAME: &str = "crossentropy";
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct CrossEntropy {
-    from_logits: bool,
-    class_weights: Vec<f64>,
-    label_smoothing: f64,
-    ignore_index: Option<usize>,
+pub struct CrossEntropy(Settings);
+
+builder! {
+    CrossEntropy behind "softmax",
+    class_weights:
+        "A factor c for each of the K classes; none for all 1. The class of a row of values is its largest.",
+    label_smoothing:
+        "Moves targets towards 1/K: y·(1 − s) + s/K, with s in [0, 1) (Szegedy et al., arXiv:1512.00567).",
+}
+
+impl<E: Element> Terms<E> for CrossEntropy {
+    fn check(&self, prediction: &[usize], target: &Target<E>) -> Result<()> {
+        match *prediction {
+            [_, classes] => self.0.check(NAME, classes, target),
+            _ => Err(Error::shape(NAME, "prediction [N, K]", prediction)),
+        }
+    }
+
+    fn truth(&self, label: usize, outputs: usize) -> Result<Truth<'static, E>, String> {
+        if label < outputs { Ok(Truth::OneHot(label)) } else { Err(format!("below {outputs}, the number of classes")) }
+    }
+
+    // Every p_k is read, also where y_k is 0: 0·NaN keeps the NaN.
+    fn terms(&self, p: &[E], y: Truth<'_, E>) -> (f64, impl Fn(f64, f64) -> (f64, f64)) {
+        let (settings, classes) = (&self.0, p.len());
+        let total = || (0..classes).map(|k| settings.smoothed(y.at(k), classes)).sum::<f64>();
+        let logits = settings.from_logits.then(|| (log_sum_exp(p), total()));
+        let term = move |p: f64, y: f64| {
+            let y = settings.smoothed(y, classes);
+            match logits {
+                Some(((max, ln_total), sum)) => of_logit(p - max - ln_total, y, sum),
+                None => of_probability(p, y),
+            }
+        };
+        (self.class_weight(y, classes), term)
+    }
+}
+
+// ∂l/∂p_k = −c·y_k/p_k inside the clip
+fn of_probability(p: f64, y: f64) -> (f64, f64) {
+    (-y * p.clamp(EPSILON, 1.0 - EPSILON).ln(), if is_clipped(p) { 0.0 } else { -y / p })
+}
+
+// ∂l/∂z_k = c·(p_k·Σ_j y_j − y_k)     (eq. 17–19, where Σ y is 1)
+fn of_logit(ln_p: f64, y: f64, sum: f64) -> (f64, f64) {
+    (-y * ln_p, ln_p.exp() * sum - y)
 }
 
 impl CrossEntropy {
-    /// For predictions p in [0, 1], as behind a softmax.
-    pub fn from_probabilities() -> Self {
-        Self::default()
-    }
-
-    /// For predictions z that a softmax would turn into probabilities.
-    pub fn from_logits() -> Self {
-        Self { from_logits: true, ..Self::default() }
-    }
-
-    /// A factor c for each of the K classes; none for all 1. The class of a row of values is its largest.
-    pub fn class_weights(mut self, weights: impl Into<Vec<f64>>) -> Self {
-        self.class_weights = weights.into();
-        self
-    }
-
-    /// Moves targets towards 1/K: y·(1 − s) + s/K, with s in [0, 1) (Szegedy et al., arXiv:1512.00567).
-    pub fn label_smoothing(mut self, s: f64) -> Self {
-        self.label_smoothing = s;
-        self
-    }
-
-    /// The label of samples that do not count: neither in L, nor in N, nor in the gradient, whatever they predict.
-    pub fn ignore_index(mut self, label: usize) -> Self {
-        self.ignore_index = Some(label);
-        self
-    }
-
-    fn batch<'a, E: Element>(
-        &self,
-        prediction: &'a ArrayViewD<'_, E>,
-        target: &'a Target<E>,
-        weights: Option<&'a [f64]>,
-    ) -> Result<Batch<'a, E>> {
-        let &[_, classes] = prediction.shape() else {
-            return Err(Error::shape(NAME, "prediction [N, K]", prediction.shape()));
-        };
-        check_class_weights(NAME, classes, &self.class_weights)?;
-        check_label_smoothing(NAME, self.label_smoothing)?;
-        check_probabilities(NAME, target)?;
-        Batch::new(NAME, prediction, target, weights, |label, y| match y.get_mut(label) {
-            _ if self.ignore_index == Some(label) => Ok(false),
-            Some(y) => {
-                *y = E::one();
-                Ok(true)
-            }
-            None => Err(format!("below {classes}, the number of classes")),
-        })
-    }
-
-    /// l of one sample. Every p_k is read, also where y_k is 0: 0·NaN keeps the NaN.
-    fn loss<E: Element>(&self, p: &[E], y: &[E]) -> f64 {
-        let shift = self.from_logits.then(|| log_sum_exp(p));
-        let ln_p = |p: f64| match shift {
-            Some((max, ln_total)) => p - max - ln_total,
-            None => p.clamp(EPSILON, 1.0 - EPSILON).ln(),
-        };
-        -self.class_weight(y) * p.iter().zip(self.smoothed(y)).map(|(p, y)| y * ln_p(p.as_f64())).sum::<f64>()
-    }
-
-    // ∂l/∂p_k = −c·y_k/p_k inside the clip     ∂l/∂z_k = c·(p_k·Σ_j y_j − y_k)     (eq. 17–19, where Σ y is 1)
-    fn slope<E: Element>(&self, p: &[E], y: &[E], dp: &mut [E], scale: f64) {
-        let scale = scale * self.class_weight(y);
-        let shift = self.from_logits.then(|| log_sum_exp(p));
-        let total: f64 = self.smoothed(y).sum();
-        for ((&p, y), dp) in p.iter().zip(self.smoothed(y)).zip(dp) {
-            let p = p.as_f64();
-            let slope = match shift {
-                Some((max, ln_total)) => (p - max - ln_total).exp() * total - y,
-                None if is_clipped(p) => 0.0,
-                None => -y / p,
-            };
-            *dp = E::of(scale * slope);
-        }
-    }
-
-    fn smoothed<E: Element>(&self, y: &[E]) -> impl Iterator<Item = f64> {
-        let (s, classes) = (self.label_smoothing, y.len() as f64);
-        y.iter().map(move |y| y.as_f64() * (1.0 - s) + s / classes)
-    }
-
-    fn class_weight<E: Element>(&self, y: &[E]) -> f64 {
-        if self.class_weights.is_empty() {
+    fn class_weight<E: Element>(&self, y: Truth<'_, E>, classes: usize) -> f64 {
+        if self.0.class_weights.is_empty() {
             return 1.0;
         }
-        let class = (1..y.len()).fold(0, |best, k| if y[k] > y[best] { k } else { best });
-        self.class_weights[class]
+        self.0.class_weight((1..classes).fold(0, |best, k| if y.at(k) > y.at(best) { k } else { best }))
     }
 }
 
@@ -142,7 +101,7 @@ impl<E: Element> Loss<E> for CrossEntropy {
     }
 
     fn value(&self, prediction: ArrayViewD<'_, E>, target: &Target<E>, weights: Option<&[f64]>) -> Result<LossValue> {
-        Ok(self.batch(&prediction, target, weights)?.mean(|p, y| self.loss(p, y)))
+        Ok(Batch::new(self, &prediction, target, weights)?.value())
     }
 
     fn gradient(
@@ -151,18 +110,26 @@ impl<E: Element> Loss<E> for CrossEntropy {
         target: &Target<E>,
         weights: Option<&[f64]>,
     ) -> Result<(LossValue, ArrayD<E>)> {
-        let batch = self.batch(&prediction, target, weights)?;
-        Ok((batch.mean(|p, y| self.loss(p, y)), batch.gradient(|p, y, dp, scale| self.slope(p, y, dp, scale))))
+        batch::gradient(self, prediction, target, weights)
+    }
+
+    fn gradient_into(
+        &self,
+        prediction: ArrayViewD<'_, E>,
+        target: &Target<E>,
+        weights: Option<&[f64]>,
+        gradient: ArrayViewMutD<'_, E>,
+    ) -> Result<LossValue> {
+        Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
     }
 
     fn counts(&self, label: usize) -> bool {
-        self.ignore_index != Some(label)
+        self.0.counts(label)
     }
 
     // A prediction [N, K] has one axis that a softmax can run over, the last.
     fn fused_with(&self, last: &dyn Layer<E>) -> Option<Box<dyn Loss<E>>> {
-        let fits = !self.from_logits && (last as &dyn Any).is::<Softmax>();
-        fits.then(|| Box::new(Self { from_logits: true, ..self.clone() }) as _)
+        self.0.fused_with::<E, Softmax>(last).map(|settings| Box::new(Self(settings)) as _)
     }
 }
 

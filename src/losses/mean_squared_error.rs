@@ -1,12 +1,12 @@
 //! l = Σ_k (p_k − y_k)² / K
 //! p [N, …]  y [N, …], K outputs a sample
 
-use super::batch::Batch;
+use super::batch::{self, Batch, Terms, Truth};
 use super::{Loss, LossValue};
 use crate::element::Element;
 use crate::error::Result;
 use crate::target::Target;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "mean_squared_error";
@@ -26,31 +26,21 @@ const NAME: &str = "mean_squared_error";
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct MeanSquaredError;
 
-fn batch<'a, E: Element>(
-    prediction: &'a ArrayViewD<'_, E>,
-    target: &'a Target<E>,
-    weights: Option<&'a [f64]>,
-) -> Result<Batch<'a, E>> {
-    Batch::new(NAME, prediction, target, weights, |label, y| match y {
-        [y] => {
-            *y = E::of(label as f64);
-            Ok(true)
+impl<E: Element> Terms<E> for MeanSquaredError {
+    fn check(&self, _: &[usize], _: &Target<E>) -> Result<()> {
+        Ok(())
+    }
+
+    fn truth(&self, label: usize, outputs: usize) -> Result<Truth<'static, E>, String> {
+        match outputs {
+            1 => Ok(Truth::Number(label as f64)),
+            _ => Err("left out: only a prediction [N, 1] has labels".into()),
         }
-        _ => Err("left out: only a prediction [N, 1] has labels".into()),
-    })
-}
+    }
 
-/// l of one sample.
-fn loss<E: Element>(p: &[E], y: &[E]) -> f64 {
-    let square = |(p, y): (&E, &E)| (p.as_f64() - y.as_f64()).powi(2);
-    p.iter().zip(y).map(square).sum::<f64>() / p.len() as f64
-}
-
-// ∂l/∂p_k = 2·(p_k − y_k) / K
-fn slope<E: Element>(p: &[E], y: &[E], dp: &mut [E], scale: f64) {
-    let scale = 2.0 * scale / p.len() as f64;
-    for ((&p, &y), dp) in p.iter().zip(y).zip(dp) {
-        *dp = E::of(scale * (p.as_f64() - y.as_f64()));
+    // ∂l/∂p_k = 2·(p_k − y_k) / K
+    fn terms(&self, p: &[E], _: Truth<'_, E>) -> (f64, impl Fn(f64, f64) -> (f64, f64)) {
+        (1.0 / p.len() as f64, |p, y| ((p - y) * (p - y), 2.0 * (p - y)))
     }
 }
 
@@ -60,7 +50,7 @@ impl<E: Element> Loss<E> for MeanSquaredError {
     }
 
     fn value(&self, prediction: ArrayViewD<'_, E>, target: &Target<E>, weights: Option<&[f64]>) -> Result<LossValue> {
-        Ok(batch(&prediction, target, weights)?.mean(loss))
+        Ok(Batch::new(self, &prediction, target, weights)?.value())
     }
 
     fn gradient(
@@ -69,8 +59,17 @@ impl<E: Element> Loss<E> for MeanSquaredError {
         target: &Target<E>,
         weights: Option<&[f64]>,
     ) -> Result<(LossValue, ArrayD<E>)> {
-        let batch = batch(&prediction, target, weights)?;
-        Ok((batch.mean(loss), batch.gradient(slope)))
+        batch::gradient(self, prediction, target, weights)
+    }
+
+    fn gradient_into(
+        &self,
+        prediction: ArrayViewD<'_, E>,
+        target: &Target<E>,
+        weights: Option<&[f64]>,
+        gradient: ArrayViewMutD<'_, E>,
+    ) -> Result<LossValue> {
+        Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
     }
 }
 

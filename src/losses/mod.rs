@@ -8,6 +8,7 @@ mod batch;
 mod binary_cross_entropy;
 mod cross_entropy;
 mod mean_squared_error;
+mod settings;
 
 pub use binary_cross_entropy::BinaryCrossEntropy;
 pub use cross_entropy::CrossEntropy;
@@ -17,7 +18,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
 use crate::target::Target;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use std::fmt::Debug;
 
 /// A mean over samples, kept so that means over batches of unequal size can be joined.
@@ -63,6 +64,21 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
         target: &Target<E>,
         weights: Option<&[f64]>,
     ) -> Result<(LossValue, ArrayD<E>)>;
+
+    /// L, and overwrites `gradient`, of the prediction's shape, with ∂L/∂prediction. The losses of this crate allocate
+    /// nothing here where both are in standard layout.
+    fn gradient_into(
+        &self,
+        prediction: ArrayViewD<'_, E>,
+        target: &Target<E>,
+        weights: Option<&[f64]>,
+        mut gradient: ArrayViewMutD<'_, E>,
+    ) -> Result<LossValue> {
+        let (value, found) = self.gradient(prediction, target, weights)?;
+        batch::check_gradient(self.name(), found.shape(), gradient.shape())?;
+        gradient.assign(&found);
+        Ok(value)
+    }
 
     /// Whether a sample with this label counts: where not, it is in neither L nor N.
     fn counts(&self, label: usize) -> bool {
@@ -157,6 +173,28 @@ mod tests {
         }
     }
 
+    // Model files and checkpoints of today can be read tomorrow.
+    #[test]
+    fn settings_are_written_as_they_always_were() {
+        let binary = BinaryCrossEntropy::from_logits().class_weights([1.0, 2.5]).label_smoothing(0.1);
+        let text = r#"{"from_logits":true,"class_weights":[1.0,2.5],"label_smoothing":0.1,"ignore_index":null}"#;
+        assert_eq!(serde_json::to_string(&binary).unwrap(), text);
+        assert_eq!(serde_json::from_str::<BinaryCrossEntropy>(text).unwrap(), binary);
+        let many = CrossEntropy::default().ignore_index(9);
+        let text = r#"{"from_logits":false,"class_weights":[],"label_smoothing":0.0,"ignore_index":9}"#;
+        assert_eq!(serde_json::to_string(&many).unwrap(), text);
+        assert_eq!(serde_json::from_str::<CrossEntropy>(text).unwrap(), many);
+    }
+
+    // A saturated softmax: e⁻³⁰ is a small number, e⁻⁸⁰ is a normal f32 that would make denormal products.
+    #[test]
+    fn gradients_are_flushed() {
+        let z = array![[0.0_f32, -30.0, -80.0, -100.0]].into_dyn();
+        let (_, dz) = CrossEntropy::from_logits().gradient(z.view(), &Target::Labels(vec![0]), None).unwrap();
+        assert!(dz[[0, 1]] > 0.0);
+        assert_eq!([dz[[0, 2]], dz[[0, 3]]], [0.0, 0.0]);
+    }
+
     #[test]
     fn any_memory_layout_will_do() {
         let (p, y) = (draw(&[3, 2], 0.1, 0.9), Target::Values(array![[1., 0.], [0., 1.], [1., 0.]].into_dyn()));
@@ -164,6 +202,51 @@ mod tests {
         columns.assign(&p);
         for loss in all() {
             assert_eq!(loss.gradient(p.view(), &y, None).unwrap(), loss.gradient(columns.view(), &y, None).unwrap());
+        }
+    }
+
+    /// A loss that knows `value` and `gradient` only, as a user's own may.
+    #[derive(Debug)]
+    struct Plain(Box<dyn Loss<f64>>);
+
+    impl Loss<f64> for Plain {
+        fn name(&self) -> &'static str {
+            self.0.name()
+        }
+        fn value(&self, p: ArrayViewD<'_, f64>, y: &Target<f64>, w: Option<&[f64]>) -> Result<LossValue> {
+            self.0.value(p, y, w)
+        }
+        fn gradient(
+            &self,
+            p: ArrayViewD<'_, f64>,
+            y: &Target<f64>,
+            w: Option<&[f64]>,
+        ) -> Result<(LossValue, ArrayD<f64>)> {
+            self.0.gradient(p, y, w)
+        }
+    }
+
+    #[test]
+    fn the_gradient_overwrites_what_it_is_given() {
+        for samples in [0, 1, 5] {
+            let (p, w) = (draw(&[samples, 1], 0.1, 0.9), vec![0.5; samples]);
+            let targets = [Target::Labels(vec![0; samples]), Target::Values(draw(&[samples, 1], 0.0, 1.0))];
+            for target in &targets {
+                for loss in all().into_iter().chain(all().map(|loss| Box::new(Plain(loss)) as _)) {
+                    let expected = loss.gradient(p.view(), target, Some(&w)).unwrap();
+                    // Every other column of a wider array is in no layout at all.
+                    let mut wide = ArrayD::from_elem(vec![samples, 2], f64::NAN);
+                    let mut alone = ArrayD::from_elem(vec![samples, 1], f64::NAN);
+                    let some = wide.slice_mut(ndarray::s![.., ..1]).into_dyn();
+                    let values = [some, alone.view_mut()].map(|dp| loss.gradient_into(p.view(), target, Some(&w), dp));
+                    assert!(values.into_iter().all(|value| value.unwrap() == expected.0));
+                    assert_eq!(alone, expected.1);
+                    assert_eq!(wide.slice(ndarray::s![.., ..1]).into_dyn(), expected.1);
+                    assert!(wide.slice(ndarray::s![.., 1]).iter().all(|untouched| untouched.is_nan()));
+                    let error = loss.gradient_into(p.view(), target, None, ArrayD::zeros(vec![samples]).view_mut());
+                    assert!(error.unwrap_err().to_string().contains("room for a gradient"));
+                }
+            }
         }
     }
 

@@ -4,14 +4,14 @@
 
 use super::Optimizer;
 use super::decay::WeightDecay;
-use super::memory::Memory;
+use super::memory::{Memory, remembering};
 use super::schedule::Schedule;
+use super::update::{Rule, Update};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::update;
 use ndarray::{ArrayD, ArrayViewMutD};
 use serde::{Deserialize, Serialize};
-
-const MOMENTS: [&str; 2] = ["m", "v"];
 
 /// Adam with Keras' defaults: β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁷ beside √v (Kingma and Ba, arXiv:1412.6980, the formula
 /// before section 2.1).
@@ -27,13 +27,13 @@ const MOMENTS: [&str; 2] = ["m", "v"];
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Adam<E = f32> {
-    learning_rate: Schedule,
+    pub(super) learning_rate: Schedule,
     beta1: f64,
     beta2: f64,
     epsilon: f64,
     epsilon_inside: bool,
     #[serde(skip)]
-    memory: Memory<E>,
+    pub(super) memory: Memory<E>,
 }
 
 impl<E: Element> Adam<E> {
@@ -61,7 +61,7 @@ impl<E: Element> Adam<E> {
         self
     }
 
-    /// ε, above 0 also as a number of the parameters' type.
+    /// ε, above 0 also as a number of the parameters' type; in `f32` what is below 2⁻⁵⁰ ≈ 10⁻¹⁵ counts as that.
     pub fn epsilon(mut self, epsilon: f64) -> Self {
         self.epsilon = epsilon;
         self
@@ -74,26 +74,26 @@ impl<E: Element> Adam<E> {
         self
     }
 
-    /// One step that multiplies parameters by what `decay` leaves of them first: AdamW, or Adam for no decay.
-    pub(super) fn step_decayed(
+    /// A step that multiplies parameters by what `decay` leaves of them first: AdamW, or Adam for no decay.
+    pub(super) fn begin_decayed(
         &mut self,
         at: &str,
         decay: WeightDecay,
-        parameters: Vec<(String, ArrayViewMutD<'_, E>)>,
-        gradients: &[ArrayD<E>],
-    ) -> Result<()> {
+        parameters: &[(String, Vec<usize>)],
+    ) -> Result<Option<Update<'_, E>>> {
         let rate = self.memory.checked_rate(at, &self.learning_rate)?;
         decay.check(at)?;
-        let rule = self.rule(at, rate)?;
-        self.memory.step(at, &MOMENTS, parameters, gradients, |stretch| {
-            let [m, v] = stretch.moments.try_into().expect("MOMENTS has two names");
-            let kept = E::of(decay.kept(rate, stretch.axes));
-            update(stretch.parameter, stretch.gradient, m, v, Rule { kept, ..rule });
-        })
+        let rule = Rule::Adam(self.rule(at, rate)?);
+        let slots = self.memory.begin(at, self.moments(), parameters)?;
+        Ok(Some(Update { rule, decay, rate, slots }))
+    }
+
+    pub(super) fn moments(&self) -> &'static [&'static str] {
+        &["m", "v"]
     }
 
     /// The numbers of the next step.
-    fn rule(&self, at: &str, rate: f64) -> Result<Rule<E>> {
+    fn rule(&self, at: &str, rate: f64) -> Result<update::Adam<E>> {
         for (argument, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&beta) {
                 return Err(Error::argument(at, argument, "in [0, 1)", beta));
@@ -106,29 +106,9 @@ impl<E: Element> Adam<E> {
         if !(epsilon > E::zero() && epsilon.is_finite()) {
             return Err(Error::argument(at, "epsilon", "above 0 and finite", self.epsilon));
         }
-        let (alpha, one_minus) = (E::of(rate * bias2 / bias1), [1.0 - self.beta1, 1.0 - self.beta2].map(E::of));
-        Ok(Rule { kept: E::one(), alpha, epsilon, one_minus })
-    }
-}
-
-/// The numbers of one step, the same for all entries of a parameter.
-#[derive(Clone, Copy)]
-struct Rule<E> {
-    /// 1 − η·λ with weight decay λ
-    kept: E,
-    /// η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)
-    alpha: E,
-    epsilon: E,
-    /// 1 − β₁, 1 − β₂
-    one_minus: [E; 2],
-}
-
-/// θ, m and v [D] after one step by g [D].
-fn update<E: Element>(parameter: &mut [E], gradient: &[E], m: &mut [E], v: &mut [E], rule: Rule<E>) {
-    for (((theta, &g), m), v) in parameter.iter_mut().zip(gradient).zip(m).zip(v) {
-        *m += (g - *m) * rule.one_minus[0];
-        *v += (g * g - *v) * rule.one_minus[1];
-        *theta = *theta * rule.kept - rule.alpha * *m / (v.sqrt() + rule.epsilon);
+        // α = η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)
+        let one_minus = [1.0 - self.beta1, 1.0 - self.beta2].map(E::of);
+        Ok(update::Adam::new(E::of(rate * bias2 / bias1), epsilon, one_minus))
     }
 }
 
@@ -137,39 +117,11 @@ impl<E: Element> Optimizer<E> for Adam<E> {
         "Adam"
     }
 
-    fn step(&mut self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()> {
-        self.step_decayed("adam", WeightDecay::default(), parameters, gradients)
+    fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
+        self.begin_decayed("adam", WeightDecay::default(), parameters)
     }
 
-    fn steps(&self) -> u64 {
-        self.memory.steps
-    }
-
-    fn learning_rate(&self) -> f64 {
-        self.memory.rate(&self.learning_rate)
-    }
-
-    fn learning_rate_factor(&self) -> f64 {
-        self.memory.factor
-    }
-
-    fn set_learning_rate_factor(&mut self, factor: f64) {
-        self.memory.factor = factor;
-    }
-
-    fn state(&self) -> Vec<(String, ArrayD<E>)> {
-        self.memory.moments.state(&MOMENTS)
-    }
-
-    fn restore(&mut self, steps: u64, state: Vec<(String, ArrayD<E>)>) -> Result<()> {
-        self.memory.moments.restore("adam", &MOMENTS, steps, state)?;
-        self.memory.steps = steps;
-        Ok(())
-    }
-
-    fn config(&self) -> serde_json::Value {
-        super::config_of(self)
-    }
+    remembering!(self, self);
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! θ ← θ·(1 − η·λ), then Adam's update        (Loshchilov and Hutter, arXiv:1711.05101)
 
 use super::decay::WeightDecay;
+use super::memory::remembering;
+use super::update::Update;
 use super::{Adam, Optimizer, Schedule};
 use crate::element::Element;
 use crate::error::Result;
@@ -77,37 +79,11 @@ impl<E: Element> Optimizer<E> for AdamW<E> {
         "AdamW"
     }
 
-    fn step(&mut self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()> {
-        self.adam.step_decayed("adamw", self.decay, parameters, gradients)
+    fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
+        self.adam.begin_decayed("adamw", self.decay, parameters)
     }
 
-    fn steps(&self) -> u64 {
-        self.adam.steps()
-    }
-
-    fn learning_rate(&self) -> f64 {
-        self.adam.learning_rate()
-    }
-
-    fn learning_rate_factor(&self) -> f64 {
-        self.adam.learning_rate_factor()
-    }
-
-    fn set_learning_rate_factor(&mut self, factor: f64) {
-        self.adam.set_learning_rate_factor(factor);
-    }
-
-    fn state(&self) -> Vec<(String, ArrayD<E>)> {
-        self.adam.state()
-    }
-
-    fn restore(&mut self, steps: u64, state: Vec<(String, ArrayD<E>)>) -> Result<()> {
-        self.adam.restore(steps, state).map_err(|error| error.renamed("adamw"))
-    }
-
-    fn config(&self) -> serde_json::Value {
-        super::config_of(self)
-    }
+    remembering!(self, self.adam);
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::update;
 use ndarray::ArrayD;
 
 /// Scales all gradients together so that their norm is at most `max_norm`, and returns the norm they had.
@@ -23,23 +24,23 @@ pub fn clip_global_norm<E: Element>(gradients: &mut [ArrayD<E>], max_norm: f64) 
     if max_norm.is_nan() || max_norm <= 0.0 {
         return Err(Error::argument("clip_global_norm", "max_norm", "above 0", max_norm));
     }
-    let norm = gradients.iter().map(sum_of_squares).sum::<f64>().sqrt();
+    let norm = gradients.iter().map(squares).sum::<f64>().sqrt();
     if norm.is_finite() && norm > max_norm {
         let factor = E::of(max_norm / norm);
-        gradients.iter_mut().for_each(|gradient| gradient.mapv_inplace(|g| g * factor));
+        gradients.iter_mut().for_each(|gradient| scale(gradient, factor));
     }
     Ok(norm)
 }
 
-/// Σ g² in eight sums side by side, for a processor that adds eight numbers at a time.
-fn sum_of_squares<E: Element>(gradient: &ArrayD<E>) -> f64 {
-    let gradient = gradient.as_standard_layout();
-    let (eights, rest) = gradient.as_slice().expect("made standard above").as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for eight in eights {
-        sums.iter_mut().zip(eight).for_each(|(sum, g)| *sum += g.as_f64() * g.as_f64());
+fn squares<E: Element>(gradient: &ArrayD<E>) -> f64 {
+    update::sum_of_squares(gradient.as_standard_layout().as_slice().expect("made standard"))
+}
+
+fn scale<E: Element>(gradient: &mut ArrayD<E>, factor: E) {
+    match gradient.as_slice_memory_order_mut() {
+        Some(gradient) => update::scale(gradient, factor),
+        None => gradient.mapv_inplace(|g| (g * factor).flushed()),
     }
-    sums.iter().sum::<f64>() + rest.iter().map(|g| g.as_f64() * g.as_f64()).sum::<f64>()
 }
 
 #[cfg(test)]

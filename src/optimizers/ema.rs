@@ -2,10 +2,11 @@
 //! c = 1 − d                  and 1 at the first update: a starts at the first θ
 //! c = (1 − d)/(1 − dᵗ)       with bias correction, t counted from 1: a = Σᵢ dᵗ⁻ⁱ·θᵢ / Σᵢ dᵗ⁻ⁱ
 
-use super::moments::Moments;
+use super::moments::{Moments, Slot};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Zip};
+use crate::kernels::cpu::update;
+use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 
 const MOMENTS: [&str; 1] = ["ema"];
 
@@ -50,20 +51,30 @@ impl<E: Element> Ema<E> {
     /// # Errors
     /// Where names or shapes differ from the updates before, or `decay` is not in [0, 1); nothing is changed then.
     pub fn update(&mut self, parameters: &[(String, ArrayViewD<'_, E>)]) -> Result<()> {
+        let named = |(name, theta): &(String, ArrayViewD<'_, E>)| (name.clone(), theta.shape().to_vec());
+        let mut averages = self.begin(&parameters.iter().map(named).collect::<Vec<_>>())?;
+        for (index, (_, theta)) in parameters.iter().enumerate() {
+            averages.apply(index, theta.as_standard_layout().as_slice().expect("made standard"));
+        }
+        Ok(())
+    }
+
+    /// The same update in parts, without allocating: checks all that can fail, for parameters of these names and
+    /// shapes, and counts the update; each parameter is then to be taken in once.
+    ///
+    /// # Errors
+    /// As `update`; nothing is changed then.
+    #[doc(hidden)]
+    pub fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<EmaUpdate<'_, E>> {
         self.check()?;
-        let wanted: Vec<_> = parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.shape())).collect();
-        self.averages.fit("ema", MOMENTS.len(), &wanted)?;
-        let t = self.updates.saturating_add(1);
-        let c = E::of(match (t, self.bias_correction) {
+        self.averages.fit("ema", MOMENTS.len(), parameters)?;
+        self.updates = self.updates.saturating_add(1);
+        let c = E::of(match (self.updates, self.bias_correction) {
             (1, _) => 1.0,
             (_, false) => 1.0 - self.decay,
             (t, true) => (1.0 - self.decay) / (1.0 - self.decay.powf(t as f64)),
         });
-        for (slot, (_, theta)) in self.averages.slots.iter_mut().zip(parameters) {
-            Zip::from(&mut slot.tensors[0]).and(theta).for_each(|a, &theta| *a += c * (theta - *a));
-        }
-        self.updates = t;
-        Ok(())
+        Ok(EmaUpdate { rule: update::Average { c }, slots: &mut self.averages.slots })
     }
 
     /// The error of a decay that would spoil the averages.
@@ -127,6 +138,24 @@ impl<E: Element> Ema<E> {
     }
 }
 
+/// What [`Ema::begin`] gives.
+#[derive(Debug)]
+pub struct EmaUpdate<'a, E> {
+    rule: update::Average<E>,
+    slots: &'a mut [Slot<E>],
+}
+
+impl<E: Element> EmaUpdate<'_, E> {
+    /// Takes parameter number `index`, in standard layout, into its average; to be called once for each.
+    ///
+    /// # Panics
+    /// Where `begin` was told of no such parameter, or of one of another size.
+    pub fn apply(&mut self, index: usize, parameter: &[E]) {
+        let [average] = self.slots[index].entries();
+        update::apply(self.rule, E::one(), average, parameter, []);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +183,22 @@ mod tests {
         let weights = [d.powi(3), d.powi(2), d, 1.0];
         let sum: f64 = weights.iter().zip(thetas).map(|(weight, theta)| weight * theta).sum();
         assert!((ema.average("w").unwrap()[[0]] - sum / weights.iter().sum::<f64>()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn an_update_in_parts_gives_the_same_bits() {
+        let (mut whole, mut parts) = (Ema::new(0.9), Ema::new(0.9));
+        let shapes = [("w".to_string(), vec![3]), ("b".to_string(), vec![1])];
+        for t in 0..5 {
+            let (w, b) = (ArrayD::from_shape_fn(vec![3], |i| (i[0] * t) as f32), array![t as f32 / 3.0].into_dyn());
+            whole.update(&[("w".into(), w.view()), ("b".into(), b.view())]).unwrap();
+            let mut update = parts.begin(&shapes).unwrap();
+            update.apply(1, b.as_slice().unwrap());
+            update.apply(0, w.as_slice().unwrap());
+            assert_eq!((whole.state(), whole.updates()), (parts.state(), parts.updates()));
+        }
+        assert!(parts.begin(&shapes[..1]).is_err());
+        assert_eq!(parts.updates(), 5);
     }
 
     #[test]

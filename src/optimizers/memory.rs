@@ -1,14 +1,11 @@
-//! What optimizers carry from step to step, and the loop over all parameters.
+//! What optimizers carry from step to step, and what they all answer from it.
 
-use super::moments::Moments;
+use super::Optimizer;
+use super::moments::{Moments, Slot};
 use super::schedule::{Schedule, check_numbers};
 use crate::element::Element;
 use crate::error::{Error, Result};
-use ndarray::{ArrayD, ArrayViewMutD, CowArray, IxDyn};
-use rayon::prelude::*;
-
-/// Entries that one thread updates at a time. Every entry is updated on its own, so that cutting changes no bits.
-const STRETCH: usize = 16 * 1024;
+use ndarray::{ArrayD, ArrayViewMutD};
 
 /// Steps done, a factor on the learning rate, and the moments.
 #[derive(Debug, Clone)]
@@ -22,15 +19,6 @@ impl<E> Default for Memory<E> {
     fn default() -> Self {
         Self { steps: 0, factor: 1.0, moments: Moments::default() }
     }
-}
-
-/// A part of one parameter θ, with its gradient g and as many moments as the optimizer has.
-pub(super) struct Stretch<'a, E> {
-    /// Of how many axes the whole parameter is.
-    pub axes: usize,
-    pub parameter: &'a mut [E],
-    pub gradient: &'a [E],
-    pub moments: Vec<&'a mut [E]>,
 }
 
 impl<E: Element> Memory<E> {
@@ -48,57 +36,38 @@ impl<E: Element> Memory<E> {
         Ok(rate)
     }
 
-    /// One step: `update` sees every entry of every parameter once. Nothing is changed where it fails.
-    pub fn step(
-        &mut self,
-        at: &str,
-        moments: &[&str],
-        mut parameters: Vec<(String, ArrayViewMutD<'_, E>)>,
-        gradients: &[ArrayD<E>],
-        update: impl Fn(Stretch<'_, E>) + Send + Sync,
-    ) -> Result<()> {
-        check_gradients(at, &parameters, gradients)?;
-        let wanted: Vec<_> = parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.shape())).collect();
-        self.moments.fit(at, moments.len(), &wanted)?;
-
-        // What is not in standard layout is read from, or updated in, a copy.
-        let gradients: Vec<_> = gradients.iter().map(|gradient| gradient.as_standard_layout()).collect();
-        let copy = |p: &ArrayViewMutD<'_, E>| (!p.is_standard_layout()).then(|| p.as_standard_layout().into_owned());
-        let mut copies: Vec<_> = parameters.iter().map(|(_, parameter)| copy(parameter)).collect();
-        let mut stretches = Vec::new();
-        let tensors = self.moments.slots.iter_mut().map(|slot| slot.tensors.as_mut_slice());
-        for ((((_, parameter), copy), gradient), tensors) in
-            parameters.iter_mut().zip(&mut copies).zip(&gradients).zip(tensors)
-        {
-            let parameter = copy.as_mut().map_or(parameter.view_mut(), |copy| copy.view_mut());
-            cut(parameter, gradient, tensors, &mut stretches);
-        }
-        stretches.into_par_iter().for_each(update);
-
-        for ((_, parameter), copy) in parameters.iter_mut().zip(&copies) {
-            copy.iter().for_each(|copy| parameter.assign(copy));
-        }
+    /// Counts a step, and gives the moments for it. Nothing is changed where it fails.
+    pub fn begin(&mut self, at: &str, moments: &[&str], parameters: &[(String, Vec<usize>)]) -> Result<&mut [Slot<E>]> {
+        self.moments.fit(at, moments.len(), parameters)?;
         self.steps = self.steps.saturating_add(1);
-        Ok(())
+        Ok(&mut self.moments.slots)
     }
 }
 
-/// Appends the stretches of one parameter; all arrays are in standard layout and of one shape.
-fn cut<'a, E>(
-    parameter: ArrayViewMutD<'a, E>,
-    gradient: &'a CowArray<'_, E, IxDyn>,
-    tensors: &'a mut [ArrayD<E>],
-    stretches: &mut Vec<Stretch<'a, E>>,
-) {
-    let axes = parameter.ndim();
-    let parameter = parameter.into_slice().expect("the parameter is in standard layout");
-    let gradient = gradient.as_slice().expect("the gradient is in standard layout");
-    let entries = |tensor: &'a mut ArrayD<E>| tensor.as_slice_mut().expect("moments are in standard layout");
-    let mut moments: Vec<_> = tensors.iter_mut().map(|tensor| entries(tensor).chunks_mut(STRETCH)).collect();
-    for (parameter, gradient) in parameter.chunks_mut(STRETCH).zip(gradient.chunks(STRETCH)) {
-        let moments = moments.iter_mut().filter_map(Iterator::next).collect();
-        stretches.push(Stretch { axes, parameter, gradient, moments });
+/// A whole step by the optimizer's own `begin`.
+pub(super) fn step<E: Element>(
+    optimizer: &mut impl Optimizer<E>,
+    parameters: Vec<(String, ArrayViewMutD<'_, E>)>,
+    gradients: &[ArrayD<E>],
+) -> Result<()> {
+    check_gradients(&optimizer.kind().to_lowercase(), &parameters, gradients)?;
+    let shapes = parameters.into_iter().map(|(name, parameter)| ((name, parameter.shape().to_vec()), parameter));
+    let (shapes, parameters): (Vec<_>, Vec<_>) = shapes.unzip();
+    let mut update = optimizer.begin(&shapes)?.expect("optimizers of this crate have a `begin`");
+    for (index, (mut parameter, gradient)) in parameters.into_iter().zip(gradients).enumerate() {
+        let gradient = gradient.as_standard_layout();
+        let gradient = gradient.as_slice().expect("made standard above");
+        match parameter.as_slice_mut() {
+            Some(parameter) => update.apply(index, parameter, gradient),
+            // What is not in standard layout is updated in a copy.
+            None => {
+                let mut copy = parameter.as_standard_layout().into_owned();
+                update.apply(index, copy.as_slice_mut().expect("made standard above"), gradient);
+                parameter.assign(&copy);
+            }
+        }
     }
+    Ok(())
 }
 
 fn check_gradients<E>(at: &str, parameters: &[(String, ArrayViewMutD<'_, E>)], gradients: &[ArrayD<E>]) -> Result<()> {
@@ -113,3 +82,45 @@ fn check_gradients<E>(at: &str, parameters: &[(String, ArrayViewMutD<'_, E>)], g
         None => Ok(()),
     }
 }
+
+/// The methods of [`Optimizer`] that follow from `begin`, a `learning_rate`, a `memory` and the names of `moments()`,
+/// where `$own` has these three: the optimizer itself, or one inside it.
+macro_rules! remembering {
+    ($self:ident, $own:expr) => {
+        fn step(&mut $self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()> {
+            super::memory::step($self, parameters, gradients)
+        }
+
+        fn steps(&$self) -> u64 {
+            $own.memory.steps
+        }
+
+        fn learning_rate(&$self) -> f64 {
+            $own.memory.rate(&$own.learning_rate)
+        }
+
+        fn learning_rate_factor(&$self) -> f64 {
+            $own.memory.factor
+        }
+
+        fn set_learning_rate_factor(&mut $self, factor: f64) {
+            $own.memory.factor = factor;
+        }
+
+        fn state(&$self) -> Vec<(String, ArrayD<E>)> {
+            $own.memory.moments.state($own.moments())
+        }
+
+        fn restore(&mut $self, steps: u64, state: Vec<(String, ArrayD<E>)>) -> Result<()> {
+            let (at, moments) = ($self.kind().to_lowercase(), $own.moments());
+            $own.memory.moments.restore(&at, moments, steps, state)?;
+            $own.memory.steps = steps;
+            Ok(())
+        }
+
+        fn config(&$self) -> serde_json::Value {
+            serde_json::to_value($self).expect("settings are numbers and flags")
+        }
+    };
+}
+pub(super) use remembering;

@@ -9,6 +9,7 @@ mod memory;
 mod moments;
 mod schedule;
 mod sgd;
+mod update;
 
 pub use adam::Adam;
 pub use adamw::AdamW;
@@ -22,6 +23,7 @@ use crate::error::Result;
 use ndarray::{ArrayD, ArrayViewMutD};
 use std::any::Any;
 use std::fmt::Debug;
+use update::Update;
 
 /// A rule that moves parameters against their gradients.
 ///
@@ -50,6 +52,17 @@ pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
     /// changed then.
     fn step(&mut self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()>;
 
+    /// The same step in parts, without allocating: checks all that can fail, for parameters of these names and shapes,
+    /// and counts the step; each parameter is then to be moved once. None from an optimizer that has `step` only.
+    ///
+    /// # Errors
+    /// As `step`; nothing is changed then.
+    #[doc(hidden)]
+    fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
+        let _ = parameters;
+        Ok(None)
+    }
+
     /// Steps done.
     fn steps(&self) -> u64;
 
@@ -76,14 +89,10 @@ pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
     fn config(&self) -> serde_json::Value;
 }
 
-/// An optimizer's settings as JSON; its memory is marked `#[serde(skip)]`.
-fn config_of(optimizer: &impl serde::Serialize) -> serde_json::Value {
-    serde_json::to_value(optimizer).expect("settings are numbers and flags")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Key;
     use ndarray::array;
 
     /// θ after `steps` steps from w = [[−1, −½], [0, ½]], b = [1, 1½] by the gradients
@@ -164,6 +173,53 @@ mod tests {
             let resumed: Vec<_> = w.iter().chain(&b).map(|&theta| f64::from(theta)).collect();
             assert_eq!(resumed, six(make().as_mut(), 7), "{second:?}");
             assert_eq!(second.steps(), 7);
+        }
+    }
+
+    fn shapes(parameters: &[(&str, &ArrayD<f32>)]) -> Vec<(String, Vec<usize>)> {
+        parameters.iter().map(|(name, parameter)| (name.to_string(), parameter.shape().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_step_in_parts_gives_the_same_bits() {
+        for make in ALL {
+            let mut random = Key::new(1).named("optimizers").stream();
+            let mut draw = |shape: &[usize]| ArrayD::from_shape_simple_fn(shape, || random.normal() as f32);
+            let (mut whole, mut parts) = (make(), make());
+            let (mut w, mut b) = (draw(&[150, 200]), draw(&[33]));
+            let (mut v, mut c) = (w.clone(), b.clone());
+            for _ in 0..5 {
+                let gradients = [draw(&[150, 200]), draw(&[33])];
+                whole.step(vec![("w".into(), w.view_mut()), ("b".into(), b.view_mut())], &gradients).unwrap();
+                let mut update = parts.begin(&shapes(&[("w", &v), ("b", &c)])).unwrap().unwrap();
+                // In any order.
+                update.apply(1, c.as_slice_mut().unwrap(), gradients[1].as_slice().unwrap());
+                update.apply(0, v.as_slice_mut().unwrap(), gradients[0].as_slice().unwrap());
+                assert_eq!((&w, &b), (&v, &c));
+            }
+            assert_eq!((whole.state(), whole.steps()), (parts.state(), parts.steps()));
+        }
+    }
+
+    #[test]
+    fn a_step_that_does_not_begin_changes_nothing() {
+        for make in ALL {
+            let (w, b) = (ArrayD::zeros(vec![2, 3]), ArrayD::zeros(vec![3]));
+            let mut first = make();
+            first.begin(&shapes(&[("w", &w), ("b", &b)])).unwrap();
+            let mut optimizer = make();
+            optimizer.restore(1, first.state()).unwrap();
+            // What a file gave has an order only once it was seen to fit.
+            let restored = !first.state().is_empty();
+            assert_eq!(optimizer.begin(&shapes(&[("b", &b)])).is_err(), restored);
+            optimizer.begin(&shapes(&[("w", &w), ("b", &b)])).map(drop).unwrap_or_else(|error| {
+                assert!(!restored, "{error}");
+            });
+            let before = (optimizer.state(), optimizer.steps());
+            optimizer.set_learning_rate_factor(-1.0);
+            assert!(optimizer.begin(&shapes(&[("w", &w), ("b", &b)])).is_err());
+            assert!(optimizer.begin(&shapes(&[("w", &b), ("b", &w)])).is_err());
+            assert_eq!((optimizer.state(), optimizer.steps()), before);
         }
     }
 

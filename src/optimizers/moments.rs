@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub(super) struct Slot<E> {
     pub name: String,
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     /// Of that shape, in standard layout.
     pub tensors: Vec<ArrayD<E>>,
 }
@@ -30,19 +30,12 @@ impl<E> Default for Moments<E> {
 
 impl<E: Element> Moments<E> {
     /// Makes `count` tensors of zeros for each parameter the first time, and checks that they fit after that.
-    pub fn fit(&mut self, at: &str, count: usize, wanted: &[(&str, &[usize])]) -> Result<()> {
+    pub fn fit(&mut self, at: &str, count: usize, wanted: &[(String, Vec<usize>)]) -> Result<()> {
         if self.slots.is_empty() {
-            self.slots = wanted
-                .iter()
-                .map(|&(name, shape)| {
-                    let tensors = vec![ArrayD::zeros(shape); count];
-                    Slot { name: name.to_string(), shape: shape.to_vec(), tensors }
-                })
-                .collect();
+            self.slots = wanted.iter().map(|(name, shape)| Slot::zeros(name, shape, count)).collect();
         }
         if self.by_name {
-            self.slots.sort_by_key(|slot| wanted.iter().position(|&(name, _)| name == slot.name));
-            self.by_name = false;
+            self.slots.sort_by_key(|slot| wanted.iter().position(|(name, _)| *name == slot.name));
         }
         if self.slots.len() != wanted.len() {
             let expected = format!("the same {} as before", self.slots.len());
@@ -54,7 +47,10 @@ impl<E: Element> Moments<E> {
                     [format!("{name} {shape:?} as before"), format!("{found_name} {found_shape:?}")];
                 Err(Error::argument(at, "parameter", expected, found))
             }
-            None => Ok(()),
+            None => {
+                self.by_name = false;
+                Ok(())
+            }
         }
     }
 
@@ -97,7 +93,20 @@ impl<E: Element> Moments<E> {
     }
 }
 
-impl<E> Slot<E> {
+impl<E: Element> Slot<E> {
+    fn zeros(name: &str, shape: &[usize], count: usize) -> Self {
+        Self { name: name.to_string(), shape: shape.to_vec(), tensors: vec![ArrayD::zeros(shape); count] }
+    }
+
+    /// The entries of all its tensors, of which there are M.
+    pub fn entries<const M: usize>(&mut self) -> [&mut [E]; M] {
+        let mut tensors = self.tensors.iter_mut();
+        std::array::from_fn(|_| {
+            let tensor = tensors.next().expect("a rule has as many moments as its slots");
+            tensor.as_slice_mut().expect("moments are in standard layout")
+        })
+    }
+
     /// A slot of restored tensors, of which none may be missing or differ in shape.
     fn complete(at: &str, moments: &[&str], name: String, tensors: Vec<Option<ArrayD<E>>>) -> Result<Self> {
         let missing = tensors.iter().position(Option::is_none);

@@ -4,14 +4,14 @@
 
 use super::Optimizer;
 use super::decay::WeightDecay;
-use super::memory::Memory;
+use super::memory::{Memory, remembering};
 use super::schedule::Schedule;
+use super::update::{Rule, Update};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::update::{Descend, Roll};
 use ndarray::{ArrayD, ArrayViewMutD};
 use serde::{Deserialize, Serialize};
-
-const MOMENTS: [&str; 1] = ["velocity"];
 
 /// Stochastic gradient descent, with or without momentum, as in Keras.
 ///
@@ -80,22 +80,7 @@ impl<E: Element> SGD<E> {
 
     /// Plain descent keeps no velocity.
     fn moments(&self) -> &'static [&'static str] {
-        if self.momentum == 0.0 { &[] } else { &MOMENTS }
-    }
-}
-
-/// θ [D] after one plain step by g [D].
-fn descend<E: Element>(parameter: &mut [E], gradient: &[E], kept: E, rate: E) {
-    for (theta, &g) in parameter.iter_mut().zip(gradient) {
-        *theta = *theta * kept - rate * g;
-    }
-}
-
-/// θ and u [D] after one step by g [D].
-fn roll<E: Element>(parameter: &mut [E], gradient: &[E], velocity: &mut [E], [kept, rate, mu]: [E; 3], nesterov: bool) {
-    for ((theta, &g), u) in parameter.iter_mut().zip(gradient).zip(velocity) {
-        *u = mu * *u - rate * g;
-        *theta = *theta * kept + if nesterov { mu * *u - rate * g } else { *u };
+        if self.momentum == 0.0 { &[] } else { &["velocity"] }
     }
 }
 
@@ -104,53 +89,22 @@ impl<E: Element> Optimizer<E> for SGD<E> {
         "SGD"
     }
 
-    fn step(&mut self, parameters: Vec<(String, ArrayViewMutD<'_, E>)>, gradients: &[ArrayD<E>]) -> Result<()> {
+    fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
         let rate = self.memory.checked_rate("sgd", &self.learning_rate)?;
         self.decay.check("sgd")?;
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(Error::argument("sgd", "momentum", "in [0, 1)", self.momentum));
         }
-        let (decay, mu, nesterov) = (self.decay, E::of(self.momentum), self.nesterov);
-        let moments = self.moments();
-        self.memory.step("sgd", moments, parameters, gradients, |stretch| {
-            let [kept, rate] = [decay.kept(rate, stretch.axes), rate].map(E::of);
-            match stretch.moments.into_iter().next() {
-                Some(velocity) => roll(stretch.parameter, stretch.gradient, velocity, [kept, rate, mu], nesterov),
-                None => descend(stretch.parameter, stretch.gradient, kept, rate),
-            }
-        })
+        let [eta, mu] = [rate, self.momentum].map(E::of);
+        let rule = match self.momentum {
+            0.0 => Rule::Descend(Descend { rate: eta }),
+            _ => Rule::Roll(Roll { rate: eta, mu, nesterov: self.nesterov }),
+        };
+        let (decay, moments) = (self.decay, self.moments());
+        Ok(Some(Update { rule, decay, rate, slots: self.memory.begin("sgd", moments, parameters)? }))
     }
 
-    fn steps(&self) -> u64 {
-        self.memory.steps
-    }
-
-    fn learning_rate(&self) -> f64 {
-        self.memory.rate(&self.learning_rate)
-    }
-
-    fn learning_rate_factor(&self) -> f64 {
-        self.memory.factor
-    }
-
-    fn set_learning_rate_factor(&mut self, factor: f64) {
-        self.memory.factor = factor;
-    }
-
-    fn state(&self) -> Vec<(String, ArrayD<E>)> {
-        self.memory.moments.state(self.moments())
-    }
-
-    fn restore(&mut self, steps: u64, state: Vec<(String, ArrayD<E>)>) -> Result<()> {
-        let moments = self.moments();
-        self.memory.moments.restore("sgd", moments, steps, state)?;
-        self.memory.steps = steps;
-        Ok(())
-    }
-
-    fn config(&self) -> serde_json::Value {
-        super::config_of(self)
-    }
+    remembering!(self, self);
 }
 
 #[cfg(test)]

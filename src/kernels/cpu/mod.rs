@@ -14,4 +14,5 @@ mod slide;
 pub(crate) mod tail;
 #[cfg(test)]
 mod testing;
+pub(crate) mod update;
 mod weight_gradient;

@@ -39,6 +39,46 @@ pub(super) fn zip_chunks_mut<T: Send, U: Send>(
     }
 }
 
+/// The same with chunks of `first` and of any number of slices of its length.
+pub(super) fn aligned_chunks_mut<T: Send, const M: usize>(
+    work: usize,
+    first: &mut [T],
+    others: [&mut [T]; M],
+    size: usize,
+    task: &(impl Fn(usize, &mut [T], [&mut [T]; M]) + Sync),
+) {
+    assert!(others.iter().all(|other| other.len() == first.len()));
+    halve(0, first, others, size, work >= WORTH_A_THREAD, task);
+}
+
+fn halve<T: Send, const M: usize>(
+    index: usize,
+    first: &mut [T],
+    mut others: [&mut [T]; M],
+    size: usize,
+    threads: bool,
+    task: &(impl Fn(usize, &mut [T], [&mut [T]; M]) + Sync),
+) {
+    let chunks = first.len().div_ceil(size);
+    if chunks <= 1 {
+        return task(index, first, others);
+    }
+    let middle = chunks / 2;
+    let (first, second) = first.split_at_mut(middle * size);
+    let mut further = [(); M].map(|()| <&mut [T]>::default());
+    for (other, further) in others.iter_mut().zip(&mut further) {
+        (*other, *further) = std::mem::take(other).split_at_mut(middle * size);
+    }
+    let halves = (
+        || halve(index, first, others, size, threads, task),
+        || halve(index + middle, second, further, size, threads, task),
+    );
+    match threads {
+        true => drop(rayon::join(halves.0, halves.1)),
+        false => (halves.0(), halves.1()).1,
+    }
+}
+
 /// Runs `task([row, column], block)` on each block of at most `size` rows and columns, given the block's place.
 pub(super) fn blocks_mut<T: Send>(
     work: usize,
