@@ -36,6 +36,12 @@ impl Key {
         Self(mix(self.0.rotate_left(23) ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15))))
     }
 
+    /// 64 random bits for each index, from anywhere at once: SplitMix64, started at the key.
+    #[inline(always)]
+    pub(crate) fn bits(self, index: u64) -> u64 {
+        mix(self.0.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
     /// The stream itself, from its start.
     pub fn stream(self) -> Random {
         Random(ChaCha8Rng::seed_from_u64(self.0))
@@ -43,6 +49,7 @@ impl Key {
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every input bit moves every output bit.
+#[inline(always)]
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -126,6 +133,13 @@ mod tests {
         let others = [key.named("a").at(b), key.at(a).named("b"), key.named("a").named("b"), key.at(a).at(b)];
         assert!(!others.contains(&key.named("ab")));
         assert_ne!(key.named(""), key);
+    }
+
+    // The reference implementation's first numbers for the seed 1234567 (Vigna, splitmix64.c).
+    #[test]
+    fn bits_are_splitmix64() {
+        let bits = [0, 1, 2].map(|index| Key(1_234_567).bits(index));
+        assert_eq!(bits, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     // The first numbers of one stream, so that an update of the generator that changed every training is noticed.

@@ -4,11 +4,15 @@
 //! In training μ and σ² are the batch's: means over its M = N·H·W pixels of x and (x − μ)². In inference they
 //! are moving means: moving ← momentum · moving + (1 − momentum) · batch's.
 
-use super::{Backward, Layer, Saved, entries, expect_axes, expect_gradient, expect_shape};
+use super::{Backward, Layer, Saved, entries, entries_mut, expect_axes, expect_gradient, expect_shape, standard};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::activation::Activation;
+use crate::kernels::cpu::batch_norm::{self, Normalization};
+use crate::kernels::cpu::batch_norm_gradient::Gradient;
+use crate::kernels::cpu::tail::Tail;
 use crate::random::Key;
-use ndarray::{Array1, ArrayD, ArrayViewD, ArrayViewMutD};
+use ndarray::{Array1, ArrayD, ArrayViewD, ArrayViewMutD, aview_mut1, aview1};
 use serde::{Deserialize, Serialize};
 
 /// Brings each channel to mean β and standard deviation γ (Ioffe and Szegedy, arXiv:1502.03167).
@@ -32,8 +36,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct BatchNorm<E = f32> {
-    momentum: f64,
-    epsilon: f64,
+    pub(crate) momentum: f64,
+    pub(crate) epsilon: f64,
     /// None before `build`.
     #[serde(skip)]
     channels: Option<Channels<E>>,
@@ -41,17 +45,18 @@ pub struct BatchNorm<E = f32> {
 
 /// One number of each for every channel.
 #[derive(Debug, Clone)]
-struct Channels<E> {
-    gamma: Array1<E>,
-    beta: Array1<E>,
-    moving_mean: Array1<E>,
-    moving_variance: Array1<E>,
+pub(crate) struct Channels<E> {
+    pub gamma: Vec<E>,
+    pub beta: Vec<E>,
+    pub moving_mean: Vec<E>,
+    pub moving_variance: Vec<E>,
 }
 
-/// What `backward` needs: x̂ [N, …, C], 1/√(σ² + ε) [C] and the new moving statistics.
+/// What `backward` needs: x [N, …, C], its statistics [C] and the new moving ones.
 struct Kept<E> {
-    normalized: ArrayD<E>,
-    inverse_deviation: Array1<E>,
+    x: ArrayD<E>,
+    mean: Vec<E>,
+    inverse_deviation: Vec<E>,
     state: Vec<ArrayD<E>>,
 }
 
@@ -79,21 +84,29 @@ impl<E: Element> BatchNorm<E> {
         self
     }
 
-    fn built(&self) -> Result<&Channels<E>> {
+    /// The numbers of each channel.
+    pub(crate) fn channels(&self) -> Result<&Channels<E>> {
         self.channels.as_ref().ok_or_else(|| Error::NotBuilt { at: "batchnorm".into() })
+    }
+
+    /// The same, to change them.
+    pub(crate) fn channels_mut(&mut self) -> Result<&mut Channels<E>> {
+        self.channels.as_mut().ok_or_else(|| Error::NotBuilt { at: "batchnorm".into() })
     }
 
     /// Checks x [N, …, C].
     fn expect_input(&self, x: &ArrayViewD<'_, E>) -> Result<&Channels<E>> {
-        let channels = self.built()?;
+        let channels = self.channels()?;
         let axes = axes(x.ndim().saturating_sub(1), Some(channels.gamma.len()));
         expect_axes("batchnorm", x, &axes)?;
         Ok(channels)
     }
 
     /// 1 / √(σ² + ε)
-    fn inverse_deviation(&self, variance: &Array1<E>) -> Array1<E> {
-        variance.mapv(|variance| (variance + E::of(self.epsilon)).sqrt().recip())
+    fn inverse_deviation(&self, variance: &[E]) -> Vec<E> {
+        let mut inverse = vec![E::zero(); variance.len()];
+        batch_norm::inverse_deviation(variance, self.epsilon, &mut inverse);
+        inverse
     }
 }
 
@@ -104,13 +117,19 @@ fn axes(count: usize, channels: Option<usize>) -> Vec<(&'static str, Option<usiz
     axes
 }
 
-/// Σ_m term(m·C + c, c) for each channel c, in f64.
-fn channel_sums(pixels: usize, channels: usize, term: impl Fn(usize, usize) -> f64) -> Array1<f64> {
-    let mut sums = vec![0.0; channels];
-    for m in 0..pixels {
-        sums.iter_mut().enumerate().for_each(|(c, sum)| *sum += term(m * channels + c, c));
+impl<E: Element> Channels<E> {
+    /// γ and β, with the statistics that are to be used.
+    pub fn with<'a>(&'a self, mean: &'a [E], inverse_deviation: &'a [E]) -> Normalization<'a, E> {
+        Normalization { gamma: &self.gamma, beta: &self.beta, mean, inverse_deviation }
     }
-    sums.into()
+}
+
+/// γ·x̂ + β: pictures of one pixel each, as many as there are pixels.
+fn normalized<E: Element>(norm: &Normalization<'_, E>, x: &ArrayViewD<'_, E>) -> ArrayD<E> {
+    let mut y = ArrayD::zeros(x.raw_dim());
+    let (picture, x) = ([1, 1, norm.gamma.len()], x.as_standard_layout());
+    norm.forward(picture, entries(&x), Tail { activation: Activation::Linear, pool: None }, entries_mut(&mut y), None);
+    y
 }
 
 impl<E: Element> Layer<E> for BatchNorm<E> {
@@ -121,7 +140,7 @@ impl<E: Element> Layer<E> for BatchNorm<E> {
     fn build(&mut self, input: &[usize], _key: Key) -> Result<()> {
         self.channels = None;
         let count = self.output_shape(input)?[input.len() - 1];
-        let (zeros, ones) = (Array1::zeros(count), Array1::ones(count));
+        let [zeros, ones] = [E::zero(), E::one()].map(|value| vec![value; count]);
         let (gamma, beta) = (ones.clone(), zeros.clone());
         self.channels = Some(Channels { gamma, beta, moving_mean: zeros, moving_variance: ones });
         Ok(())
@@ -143,46 +162,45 @@ impl<E: Element> Layer<E> for BatchNorm<E> {
     }
 
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        let Channels { gamma, beta, moving_mean, moving_variance } = self.expect_input(&x)?;
-        Ok((&x - moving_mean) * self.inverse_deviation(moving_variance) * gamma + beta)
+        let channels = self.expect_input(&x)?;
+        let inverse_deviation = self.inverse_deviation(&channels.moving_variance);
+        Ok(normalized(&channels.with(&channels.moving_mean, &inverse_deviation), &x))
     }
 
-    fn forward_train(&self, x: ArrayViewD<'_, E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
-        let Channels { gamma, beta, moving_mean, moving_variance } = self.expect_input(&x)?;
-        let (count, pixels) = (gamma.len(), x.len() / gamma.len());
-        let (mean, variance) = if pixels == 0 {
-            (moving_mean.clone(), moving_variance.clone())
-        } else {
-            let (x, m) = (x.as_standard_layout(), pixels as f64);
-            let x = entries(&x);
-            let mean = channel_sums(pixels, count, |at, _| x[at].as_f64()) / m;
-            let variance = channel_sums(pixels, count, |at, c| (x[at].as_f64() - mean[c]).powi(2)) / m;
-            (mean.mapv(E::of), variance.mapv(E::of))
-        };
-        // momentum · moving + (1 − momentum) · new, in the form that is exact where both are the same
-        let moved = |moving: &Array1<E>, new: &Array1<E>| moving + (new - moving) * E::of(1.0 - self.momentum);
-        let state = vec![moved(moving_mean, &mean).into_dyn(), moved(moving_variance, &variance).into_dyn()];
+    fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
+        self.forward_train_owned(x.to_owned(), key)
+    }
 
+    fn forward_train_owned(&self, x: ArrayD<E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
+        let channels = self.expect_input(&x.view())?;
+        let x = standard(x);
+        let (mut mean, mut variance) = (channels.moving_mean.clone(), channels.moving_variance.clone());
+        if !x.is_empty() {
+            batch_norm::statistics(entries(&x), &mut mean, &mut variance);
+        }
+        let moved = |moving: &[E], new: &[E]| {
+            let mut moving = moving.to_vec();
+            batch_norm::follow(&mut moving, new, self.momentum);
+            Array1::from(moving).into_dyn()
+        };
+        let state = vec![moved(&channels.moving_mean, &mean), moved(&channels.moving_variance, &variance)];
         let inverse_deviation = self.inverse_deviation(&variance);
-        let normalized = (&x - &mean) * &inverse_deviation;
-        let y = &normalized * gamma + beta;
-        Ok((y, Saved::new(Kept { normalized, inverse_deviation, state })))
+        let y = normalized(&channels.with(&mean, &inverse_deviation), &x.view());
+        Ok((y, Saved::new(Kept { x, mean, inverse_deviation, state })))
     }
 
     // dβ = Σ dy     dγ = Σ dy·x̂     dx = γ / √(σ² + ε) · (dy − dβ/M − x̂·dγ/M)
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
-        let Kept { normalized, inverse_deviation, state } = saved.take("batchnorm")?;
-        let gamma = &self.expect_input(&normalized.view())?.gamma;
-        expect_gradient("batchnorm", &dy, normalized.shape())?;
-        let (count, pixels) = (gamma.len(), dy.len() / gamma.len());
-        let (dy, x) = (dy.as_standard_layout(), normalized.as_standard_layout());
-        let (dy_entries, x_entries) = (entries(&dy), entries(&x));
-        let dbeta = channel_sums(pixels, count, |at, _| dy_entries[at].as_f64());
-        let dgamma = channel_sums(pixels, count, |at, _| dy_entries[at].as_f64() * x_entries[at].as_f64());
-        let part = |sums: &Array1<f64>| sums.mapv(|sum| E::of(sum / pixels as f64));
-        let dx = (&dy - &part(&dbeta) - &x * &part(&dgamma)) * (gamma * &inverse_deviation);
-        let params = vec![dgamma.mapv(E::of).into_dyn(), dbeta.mapv(E::of).into_dyn()];
-        Ok(Backward { dx, params, state })
+        let Kept { x, mean, inverse_deviation, state } = saved.take("batchnorm")?;
+        let channels = self.expect_input(&x.view())?;
+        expect_gradient("batchnorm", &dy, x.shape())?;
+        let (count, dy) = (mean.len(), dy.as_standard_layout());
+        let [mut dgamma, mut dbeta, mut dx] = [&[count][..], &[count], x.shape()].map(ArrayD::zeros);
+        let norm = channels.with(&mean, &inverse_deviation);
+        let gradient = Gradient { picture: [1, 1, count], x: entries(&x), dy: entries(&dy), pool: None };
+        norm.parameter_gradients(&gradient, entries_mut(&mut dgamma), entries_mut(&mut dbeta));
+        norm.input_gradient(&gradient, [entries(&dgamma), entries(&dbeta)], 0..x.len() / count, entries_mut(&mut dx));
+        Ok(Backward { dx, params: vec![dgamma, dbeta], state })
     }
 
     fn parameters(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
@@ -222,12 +240,12 @@ impl<E: Element> Layer<E> for BatchNorm<E> {
     }
 }
 
-fn view<'a, E>((name, values): (&str, &'a Array1<E>)) -> (String, ArrayViewD<'a, E>) {
-    (name.to_string(), values.view().into_dyn())
+fn view<'a, E>((name, values): (&str, &'a Vec<E>)) -> (String, ArrayViewD<'a, E>) {
+    (name.to_string(), aview1(values).into_dyn())
 }
 
-fn view_mut<'a, E>((name, values): (&str, &'a mut Array1<E>)) -> (String, ArrayViewMutD<'a, E>) {
-    (name.to_string(), values.view_mut().into_dyn())
+fn view_mut<'a, E>((name, values): (&str, &'a mut Vec<E>)) -> (String, ArrayViewMutD<'a, E>) {
+    (name.to_string(), aview_mut1(values).into_dyn())
 }
 
 #[cfg(test)]

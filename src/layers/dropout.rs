@@ -1,9 +1,10 @@
 //! y = x · m / (1 − p),  m = 0 with probability p, else 1; in inference y = x
 //! x [N, …]  →  y [N, …]     (Srivastava et al., 2014; scaled in training, so that inference need not be)
 
-use super::{Backward, Layer, Saved, expect_gradient};
+use super::{Backward, Layer, Saved, entries, entries_mut, expect_gradient};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::dropout::dropout;
 use crate::random::Key;
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,12 @@ pub struct Dropout {
     mask: Option<ArrayD<bool>>,
 }
 
+/// What training keeps: of a given mask the factors 0 and 1 / (1 − p).
+enum Mask<E> {
+    Drawn { key: Key, shape: Vec<usize> },
+    Given(ArrayD<E>),
+}
+
 impl Dropout {
     /// Leaves out each number with probability `rate`, in [0, 1).
     pub fn new(rate: f64) -> Self {
@@ -39,6 +46,12 @@ impl Dropout {
     pub fn mask(mut self, mask: ArrayD<bool>) -> Self {
         self.mask = Some(mask);
         self
+    }
+
+    fn drawn<E: Element>(&self, key: Key, x: ArrayViewD<'_, E>) -> ArrayD<E> {
+        let mut y = ArrayD::zeros(x.raw_dim());
+        dropout(key, self.rate, entries(&x.as_standard_layout()), entries_mut(&mut y));
+        y
     }
 
     fn check(&self) -> Result<()> {
@@ -62,26 +75,33 @@ impl<E: Element> Layer<E> for Dropout {
         Ok(x.to_owned())
     }
 
-    // Training keeps the factors 0 and 1 / (1 − p).
+    // A drawn mask is drawn again on the way back.
     fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
         self.check()?;
-        let factor = |kept: bool| if kept { E::of(1.0 / (1.0 - self.rate)) } else { E::zero() };
-        let factors = if let Some(mask) = &self.mask {
-            let fits = mask.broadcast(x.raw_dim());
-            fits.ok_or_else(|| Error::shape("dropout", format!("a mask for input {:?}", x.shape()), mask.shape()))?
-                .mapv(factor)
-        } else {
-            let mut random = key.stream();
-            ArrayD::from_shape_simple_fn(x.raw_dim(), || factor(!random.chance(self.rate)))
+        let Some(mask) = &self.mask else {
+            let mask = Mask::Drawn { key, shape: x.shape().to_vec() };
+            return Ok((self.drawn(key, x), Saved::new(mask as Mask<E>)));
         };
-        Ok((&x * &factors, Saved::new(factors)))
+        let fits = mask.broadcast(x.raw_dim());
+        let mask =
+            fits.ok_or_else(|| Error::shape("dropout", format!("a mask for input {:?}", x.shape()), mask.shape()))?;
+        let factors = mask.mapv(|kept| if kept { E::of(1.0 / (1.0 - self.rate)) } else { E::zero() });
+        Ok((&x * &factors, Saved::new(Mask::Given(factors))))
     }
 
     // dx = dy · m / (1 − p)
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
-        let factors = saved.take::<ArrayD<E>>("dropout")?;
-        expect_gradient("dropout", &dy, factors.shape())?;
-        Ok(Backward::input_only(factors * dy))
+        let dx = match saved.take::<Mask<E>>("dropout")? {
+            Mask::Drawn { key, shape } => {
+                expect_gradient("dropout", &dy, &shape)?;
+                self.drawn(key, dy)
+            }
+            Mask::Given(factors) => {
+                expect_gradient("dropout", &dy, factors.shape())?;
+                factors * dy
+            }
+        };
+        Ok(Backward::input_only(dx))
     }
 
     fn config(&self) -> serde_json::Value {

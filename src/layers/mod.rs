@@ -259,6 +259,11 @@ fn entries_mut<E>(array: &mut ArrayD<E>) -> &mut [E] {
     array.as_slice_mut().expect("the array is in standard layout")
 }
 
+/// The array in standard layout.
+fn standard<E: Element>(array: ArrayD<E>) -> ArrayD<E> {
+    if array.is_standard_layout() { array } else { array.as_standard_layout().into_owned() }
+}
+
 /// A layer's settings as JSON; parameters are marked `#[serde(skip)]`.
 fn config_of(layer: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(layer).expect("settings are numbers, names and flags")

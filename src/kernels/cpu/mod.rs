@@ -1,7 +1,11 @@
 //! The kernels on the CPU.
 
 pub(crate) mod activation;
+pub(crate) mod batch_norm;
+pub(crate) mod batch_norm_gradient;
 pub(crate) mod conv2d;
+pub(crate) mod dropout;
+pub(crate) mod elementwise;
 pub(crate) mod gemm;
 #[cfg(test)]
 mod naive;

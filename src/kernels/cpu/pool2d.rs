@@ -1,6 +1,7 @@
 //! Max pooling and average pooling, channels last (thesis 3.8).
 
 use super::parallel;
+use super::reduce::{SumBlock, repeat, wide};
 use crate::element::Element;
 use crate::shape::Geometry2D;
 use crate::simd::{Kernel, Simd};
@@ -61,6 +62,12 @@ impl Pool2DShape {
     /// Comparisons or additions, each worth some multiply-adds.
     fn work(&self) -> usize {
         8 * self.batch * self.geometry.pixels() * self.geometry.taps() * self.channels
+    }
+
+    /// Whether there is one window for all of the picture.
+    fn is_global(&self) -> bool {
+        let Geometry2D { input, output, kernel, dilation, before, .. } = self.geometry;
+        input == kernel && [output, dilation] == [[1, 1]; 2] && before == [0, 0]
     }
 
     /// The taps of output (i, j) that lie in the picture, in order: u·KW+v, and where the pixel's channels begin.
@@ -199,9 +206,15 @@ impl<E: Element> Kernel<E> for AverageRow<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<Elem = E>>(self, _: S) {
+    fn run<S: Simd<Elem = E>>(self, simd: S) {
         let channels = self.shape.channels;
         for (j, y) in self.y.chunks_exact_mut(channels).enumerate() {
+            if self.shape.is_global() {
+                SumBlock { y: &self.x[..self.shape.x_len()], sums: &mut *y }.run(simd);
+                let pixels = E::of(self.shape.geometry.taps() as f64);
+                y.iter_mut().for_each(|y| *y /= pixels);
+                continue;
+            }
             y.fill(E::zero());
             for (_, at) in self.shape.taps(self.i, j) {
                 y.iter_mut().zip(&self.x[at..][..channels]).for_each(|(y, &x)| *y += x);
@@ -260,6 +273,9 @@ impl<E: Element> Kernel<E> for BackwardPicture<'_, E> {
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
         let (channels, width) = (self.shape.channels, self.shape.geometry.output[1]);
+        if self.shape.is_global() && matches!(self.share, Share::Average { .. }) {
+            return self.spread_evenly();
+        }
         self.dx.fill(E::zero());
         for (pixel, dy) in self.dy.chunks_exact(channels).enumerate() {
             let (i, j) = (pixel / width, pixel % width);
@@ -282,6 +298,18 @@ impl<E: Element> Kernel<E> for BackwardPicture<'_, E> {
     }
 }
 
+impl<E: Element> BackwardPicture<'_, E> {
+    /// One window for all: the same share of dy in each pixel.
+    #[inline(always)]
+    fn spread_evenly(self) {
+        let (channels, pixels) = (self.shape.channels, E::of(self.shape.geometry.taps() as f64));
+        let (row, rest) = self.dx.split_at_mut(wide(channels).min(self.dx.len()));
+        row.iter_mut().zip(self.dy).for_each(|(dx, &dy)| *dx = dy / pixels);
+        repeat(row, channels);
+        rest.chunks_mut(row.len()).for_each(|rest| rest.copy_from_slice(&row[..rest.len()]));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::naive;
@@ -293,7 +321,7 @@ mod tests {
     #[test]
     fn every_pass_agrees_with_the_formula() {
         let mut random = Key::new(1).named("pool2d").stream();
-        for round in 0..200 {
+        for round in 0..2000 {
             let window = Window2D {
                 kernel: [1 + random.below(3), 1 + random.below(3)],
                 stride: [1 + random.below(3), 1 + random.below(3)],
@@ -301,8 +329,11 @@ mod tests {
                 padding: [Padding::Valid, Padding::Same, Padding::all(1)][random.below(3)],
                 ceil_mode: random.chance(0.5),
             };
-            let geometry = window.over("pool2d", [5 + random.below(4), 5 + random.below(4)]).unwrap();
-            let shape = Pool2DShape { batch: round % 3, geometry, channels: 1 + random.below(5) };
+            let picture = [5 + random.below(4), 5 + random.below(4)];
+            let global = Window2D { ceil_mode: window.ceil_mode, ..Window2D::new(picture) };
+            let window = if round % 5 == 0 { global } else { window };
+            let geometry = window.over("pool2d", picture).expect("the window fits");
+            let shape = Pool2DShape { batch: round % 3, geometry, channels: testing::draw_size(6, &mut random) };
             // Few different values: ties
             let [x, dy] = naive::pool2d_sizes(&shape)
                 .map(|len| (0..len).map(|_| random.below(7) as f64 - 3.0).collect::<Vec<_>>());
@@ -319,9 +350,14 @@ mod tests {
         let shape = Pool2DShape { batch: 5, geometry, channels: 35 };
         let [x, dy] = naive::pool2d_sizes(&shape).map(|len| testing::draw(len, &mut random));
         check::<f32>(&shape, &x, &dy);
+        let global = Pool2DShape {
+            geometry: Window2D::new([21, 13]).over("pool2d", [21, 13]).expect("the window fits"),
+            ..shape
+        };
+        check::<f32>(&global, &x, &dy[..5 * 35]);
     }
 
-    /// All passes, on each path and with 1, 2 and 8 threads.
+    /// All passes, on each path and, where that is worth it, with 1, 2 and 8 threads.
     fn check<E: Number>(shape: &Pool2DShape, x: &[f64], dy: &[f64]) {
         let (y, argmax) = naive::max_forward(shape, x);
         let averages = [false, true].map(|pad| {
@@ -332,7 +368,7 @@ mod tests {
         });
         let [dx, dx_bound] = [dy.to_vec(), testing::magnitudes(dy)].map(|dy| naive::max_backward(shape, &argmax, &dy));
         let [x, y, dy] = [x, &y, dy].map(testing::cast::<E>);
-        testing::on_each_path_and_pool(|| {
+        testing::on_each_path(x.len(), || {
             let mut found =
                 [y.len(), y.len(), x.len(), y.len(), x.len(), y.len(), x.len()].map(|len| vec![E::nan(); len]);
             let mut taps = vec![9; y.len()];

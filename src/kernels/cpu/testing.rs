@@ -24,6 +24,12 @@ pub fn draw(len: usize, random: &mut Random) -> Vec<f64> {
     (0..len).map(|_| f64::from(random.uniform(-1.0, 1.0) as f32)).collect()
 }
 
+/// From 1 to 2^bits, small ones more often.
+pub fn draw_size(bits: usize, random: &mut Random) -> usize {
+    let most = 1 << random.below(bits + 1);
+    1 + random.below(most)
+}
+
 pub fn cast<E: Element>(numbers: &[f64]) -> Vec<E> {
     numbers.iter().map(|&number| E::of(number)).collect()
 }
@@ -38,6 +44,14 @@ pub fn close<E: Number>(found: &[E], expected: &[f64], bound: &[f64], what: &str
     for (at, ((found, expected), bound)) in found.iter().zip(expected).zip(bound).enumerate() {
         let error = (found.as_f64() - expected).abs();
         assert!(error <= E::TOLERANCE * bound, "{what}: number {at} is {found} instead of {expected}");
+    }
+}
+
+/// Runs `test` on each path; as below where so many numbers are worth threads.
+pub fn on_each_path<T: PartialEq + Debug + Send>(numbers: usize, test: impl Fn() -> T + Sync) {
+    match numbers < 1 << 14 {
+        true => Path::available().into_iter().for_each(|path| drop(forced::with(path, &test))),
+        false => on_each_path_and_pool(test),
     }
 }
 
