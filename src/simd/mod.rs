@@ -9,7 +9,9 @@
 //! differ from path to path; on one path they are the same for any number of threads.
 #![allow(unsafe_code)]
 
+pub(crate) mod outer;
 mod portable;
+pub(crate) mod sparse;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -12,6 +12,7 @@ mod naive;
 mod panels;
 mod parallel;
 pub(crate) mod pool2d;
+pub(crate) mod pooled_gradient;
 pub(crate) mod reduce;
 mod scratch;
 mod slide;

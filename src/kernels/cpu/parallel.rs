@@ -79,6 +79,24 @@ fn halve<T: Send, const M: usize>(
     }
 }
 
+/// The same with chunks of two slices that have as many of them, each of its own size.
+pub(super) fn pairs_mut<T: Send>(
+    work: usize,
+    [first, second]: [&mut [T]; 2],
+    sizes: [usize; 2],
+    task: impl Fn(usize, &mut [T], &mut [T]) + Send + Sync,
+) {
+    let [one, other] = sizes.map(|size| size.max(1));
+    assert_eq!(first.len().div_ceil(one), second.len().div_ceil(other));
+    if work < WORTH_A_THREAD || first.len() <= one {
+        let chunks = first.chunks_mut(one).zip(second.chunks_mut(other));
+        chunks.enumerate().for_each(|(index, (first, second))| task(index, first, second));
+    } else {
+        let chunks = first.par_chunks_mut(one).zip(second.par_chunks_mut(other));
+        chunks.enumerate().for_each(|(index, (first, second))| task(index, first, second));
+    }
+}
+
 /// Runs `task([row, column], block)` on each block of at most `size` rows and columns, given the block's place.
 pub(super) fn blocks_mut<T: Send>(
     work: usize,
