@@ -27,7 +27,7 @@
 //! - [`data`]: folders of pictures, augmentation, batches.
 //! - [`train`]: `fit`, `evaluate`, `predict` as Keras has them.
 //! - [`bundle`]: one file that holds a model, its preprocessing and its class names.
-//! - [`inspect`]: the gradient check, also for layers of your own.
+//! - [`inspect`]: the gradient check, also for layers of your own; what the machine can do at most.
 //!
 //! # Features
 //! - `images` (default): reading picture files.

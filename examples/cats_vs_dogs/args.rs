@@ -26,6 +26,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// What is on a picture
     Predict(PredictArgs),
+    /// How fast this machine trains and predicts
+    Bench(BenchArgs),
     /// The layers of a model, or of the thesis' network
     Summary {
         /// A model file
@@ -112,6 +114,51 @@ pub struct PredictArgs {
     pub json: Option<PathBuf>,
 }
 
+#[derive(Parser)]
+pub struct BenchArgs {
+    /// The thesis' network, or a wider one of six convolutions
+    #[arg(long, value_enum, default_value_t = Measured::Thesis)]
+    pub network: Measured,
+    /// Threads, at most 1024 [default: all processors]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Training steps or predictions alone, and nothing layer by layer
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Option<Only>,
+    /// Pictures in a batch to train on, or with `--only infer` to predict [default: 32 and 256, for the wide network 64,
+    /// to train on; 1, 32 and 256 to predict]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub batch: Option<usize>,
+    /// Seconds for each measurement
+    #[arg(long, default_value_t = 2.0, value_name = "F", value_parser = seconds)]
+    pub seconds: f64,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    Train,
+    Infer,
+}
+
+/// The networks that are measured.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Measured {
+    Thesis,
+    Wide,
+}
+
+impl Measured {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Thesis => "thesis",
+            Self::Wide => "wide",
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Network {
     Thesis,
@@ -124,6 +171,23 @@ impl Network {
             Self::Thesis => "thesis",
             Self::Tuned => "tuned",
         }
+    }
+}
+
+/// So many threads as a large machine has: with far more, little but starting them would be measured.
+fn threads(text: &str) -> Result<usize, String> {
+    match positive(text)? {
+        threads @ ..=1024 => Ok(threads),
+        _ => Err("must be at most 1024".into()),
+    }
+}
+
+/// A time that can be waited for.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
+        Ok(_) => Err("must be from 0 to 3600".into()),
+        Err(error) => Err(format!("{error}")),
     }
 }
 

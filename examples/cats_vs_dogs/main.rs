@@ -4,6 +4,7 @@
 //! learn. With `--data` it trains on photographs: one subfolder for each class.
 
 mod args;
+mod bench;
 mod evaluate;
 mod networks;
 mod pictures;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Train(train) => train::run(&train),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
         Command::Predict(predict) => predict::run(&predict),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Summary { model } => networks::summary(model.as_deref()),
     };
     outcome.unwrap_or_else(|error| {

@@ -5,9 +5,11 @@ mod convert;
 mod sequential;
 mod summary;
 mod thesis;
+mod wide;
 
 pub(crate) use classes::classes_of;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
 pub use thesis::thesis_network;
+pub use wide::wide_network;

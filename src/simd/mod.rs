@@ -34,6 +34,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// Which lanes of a register take part.
     type Mask: Copy;
+    /// As `TAPETUM_SIMD` names it.
+    const NAME: &'static str;
     /// Numbers in a register.
     const LANES: usize;
     /// How many rows of two registers each a tile can accumulate: as many as leave registers for the factors.

@@ -24,6 +24,7 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     type Elem = E;
     type Vector = [E; L];
     type Mask = usize;
+    const NAME: &'static str = "portable";
     const LANES: usize = L;
     const ROWS: usize = 6;
 

@@ -102,6 +102,7 @@ macro_rules! avx512 {
         impl Simd for Avx512<$elem> {
             methods!($elem, $vector, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $($method),*);
             type Mask = $mask;
+            const NAME: &'static str = "avx512";
             const ROWS: usize = 14;
 
             #[inline(always)]
@@ -154,6 +155,7 @@ macro_rules! avx2 {
         impl Simd for Avx2<$elem> {
             methods!($elem, $vector, "avx2,fma", $($method),*);
             type Mask = __m256i;
+            const NAME: &'static str = "avx2";
             const ROWS: usize = 6;
 
             #[inline(always)]

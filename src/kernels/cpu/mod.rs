@@ -11,6 +11,7 @@ pub(crate) mod gemm;
 mod naive;
 mod panels;
 mod parallel;
+pub(crate) mod peak;
 pub(crate) mod pool2d;
 pub(crate) mod pooled_gradient;
 pub(crate) mod reduce;
