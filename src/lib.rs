@@ -47,6 +47,7 @@ pub mod layers;
 pub mod losses;
 pub mod model;
 pub mod optimizers;
+mod plan;
 mod random;
 mod shape;
 mod simd;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the ground up. A module's floor is the row that names it.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["error", "element", "shape", "random", "target", "files", "threads", "simd"],
     &["kernels"],
     &["init", "layers", "data"],
-    &["losses", "optimizers", "model"],
+    &["losses", "optimizers", "plan"],
+    &["model"],
     &["train"],
     &["bundle"],
     &["inspect"],

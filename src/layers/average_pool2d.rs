@@ -59,6 +59,10 @@ impl AveragePool2D {
         self
     }
 
+    pub(crate) fn counts_padding(&self) -> bool {
+        self.count_include_pad
+    }
+
     /// The sizes for pictures [N, H, W, C].
     pub(crate) fn shape(&self, pictures: [usize; 4]) -> Result<Pool2DShape> {
         pooling::sizes("averagepool2d", &self.window, pictures)

@@ -103,7 +103,7 @@ impl<E: Element> BatchNorm<E> {
     }
 
     /// 1 / √(σ² + ε)
-    fn inverse_deviation(&self, variance: &[E]) -> Vec<E> {
+    pub(crate) fn inverse_deviation(&self, variance: &[E]) -> Vec<E> {
         let mut inverse = vec![E::zero(); variance.len()];
         batch_norm::inverse_deviation(variance, self.epsilon, &mut inverse);
         inverse

@@ -49,38 +49,14 @@ impl<E: Element> Chain<E> {
         self.layers.iter().map(|(name, layer)| (name.as_str(), layer.as_ref()))
     }
 
-    /// Inference through the first `count` layers.
-    pub(crate) fn forward_first(&self, count: usize, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        let mut y = None;
-        for (name, layer) in self.layers.iter().take(count) {
-            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
-            y = Some(layer.forward(input).map_err(|error| error.of_layer(layer.kind(), name))?);
-        }
-        Ok(y.unwrap_or_else(|| x.to_owned()))
+    /// The layer of this number.
+    pub(crate) fn layer(&self, number: usize) -> &dyn Layer<E> {
+        self.layers[number].1.as_ref()
     }
 
-    /// Forward through the first `count` layers, keeping what `backward` needs.
-    ///
-    /// A layer's random numbers depend on its place, so that leaving out the last layer changes none.
-    pub(crate) fn forward_train_first(
-        &self,
-        count: usize,
-        x: ArrayViewD<'_, E>,
-        key: Key,
-    ) -> Result<(ArrayD<E>, Saved)> {
-        let mut y = None;
-        let mut kept = Vec::with_capacity(count);
-        for (place, (name, layer)) in self.layers.iter().take(count).enumerate() {
-            let key = key.at(place as u64);
-            let passed = match y.take() {
-                Some(input) => layer.forward_train_owned(input, key),
-                None => layer.forward_train(x.view(), key),
-            };
-            let (output, saved) = passed.map_err(|error| error.of_layer(layer.kind(), name))?;
-            y = Some(output);
-            kept.push(saved);
-        }
-        Ok((y.unwrap_or_else(|| x.to_owned()), Saved::new(kept)))
+    /// The same, to change it.
+    pub(crate) fn layer_mut(&mut self, number: usize) -> &mut dyn Layer<E> {
+        self.layers[number].1.as_mut()
     }
 
     // The chain rule, from the last layer kept to the first, which goes its own way.
@@ -136,11 +112,28 @@ impl<E: Element> Layer<E> for Chain<E> {
     }
 
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        self.forward_first(self.layers.len(), x)
+        let mut y = None;
+        for (name, layer) in &self.layers {
+            let input = y.as_ref().map_or(x.view(), |y: &ArrayD<E>| y.view());
+            y = Some(layer.forward(input).map_err(|error| error.of_layer(layer.kind(), name))?);
+        }
+        Ok(y.unwrap_or_else(|| x.to_owned()))
     }
 
     fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
-        self.forward_train_first(self.layers.len(), x, key)
+        let mut y = None;
+        let mut kept = Vec::with_capacity(self.layers.len());
+        for (place, (name, layer)) in self.layers.iter().enumerate() {
+            let key = key.at(place as u64);
+            let passed = match y.take() {
+                Some(input) => layer.forward_train_owned(input, key),
+                None => layer.forward_train(x.view(), key),
+            };
+            let (output, saved) = passed.map_err(|error| error.of_layer(layer.kind(), name))?;
+            y = Some(output);
+            kept.push(saved);
+        }
+        Ok((y.unwrap_or_else(|| x.to_owned()), Saved::new(kept)))
     }
 
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {

@@ -97,6 +97,17 @@ impl<E: Element> Conv2D<E> {
         self.weights.as_ref()?.bias.as_ref()
     }
 
+    /// The numbers of w and b.
+    pub(crate) fn numbers(&self) -> Result<(&[E], Option<&[E]>)> {
+        let weights = built("conv2d", &self.weights)?;
+        Ok((weights.w(), weights.b()))
+    }
+
+    /// The same, to change them; none before `build`.
+    pub(crate) fn numbers_mut(&mut self) -> Option<(&mut [E], Option<&mut [E]>)> {
+        self.weights.as_mut().map(Weights::numbers_mut)
+    }
+
     /// The axes of a sample, as far as they are known.
     fn axes(&self) -> [(&'static str, Option<usize>); 3] {
         [("H", None), ("W", None), ("C", self.weight().map(|w| w.dim().2.saturating_mul(self.groups)))]

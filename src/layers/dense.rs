@@ -63,6 +63,17 @@ impl<E: Element> Dense<E> {
     pub fn bias(&self) -> Option<&Array1<E>> {
         self.weights.as_ref()?.bias.as_ref()
     }
+
+    /// The numbers of w and b.
+    pub(crate) fn numbers(&self) -> Result<(&[E], Option<&[E]>)> {
+        let weights = built("dense", &self.weights)?;
+        Ok((weights.w(), weights.b()))
+    }
+
+    /// The same, to change them; none before `build`.
+    pub(crate) fn numbers_mut(&mut self) -> Option<(&mut [E], Option<&mut [E]>)> {
+        self.weights.as_mut().map(Weights::numbers_mut)
+    }
 }
 
 impl<E: Element> Layer<E> for Dense<E> {

@@ -48,6 +48,11 @@ impl Dropout {
         self
     }
 
+    /// How many are left out, where the mask is drawn.
+    pub(crate) fn drawn_rate(&self) -> Option<f64> {
+        self.mask.is_none().then_some(self.rate)
+    }
+
     fn drawn<E: Element>(&self, key: Key, x: ArrayViewD<'_, E>) -> ArrayD<E> {
         let mut y = ArrayD::zeros(x.raw_dim());
         dropout(key, self.rate, entries(&x.as_standard_layout()), entries_mut(&mut y));

@@ -20,26 +20,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct GlobalAveragePool2D;
 
+impl GlobalAveragePool2D {
+    /// The sizes for pictures [N, H, W, C]: one window as large as they are.
+    pub(crate) fn shape(pictures: [usize; 4]) -> Result<Pool2DShape> {
+        pooling::global_sizes("globalaveragepool2d", pictures)
+    }
+}
+
 impl<E: Element> Layer<E> for GlobalAveragePool2D {
     fn kind(&self) -> &'static str {
         "GlobalAveragePool2D"
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        let shape = pooling::global_sizes("globalaveragepool2d", pooling::picture("globalaveragepool2d", input)?)?;
+        let shape = Self::shape(pooling::picture("globalaveragepool2d", input)?)?;
         Ok(vec![shape.channels])
     }
 
     // One window as large as the picture.
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        let shape = pooling::global_sizes("globalaveragepool2d", pooling::pictures("globalaveragepool2d", &x)?)?;
+        let shape = Self::shape(pooling::pictures("globalaveragepool2d", &x)?)?;
         let mut y = ArrayD::zeros(vec![shape.batch, shape.channels]);
         pool2d::average_forward(&shape, false, entries(&x.as_standard_layout()), entries_mut(&mut y));
         Ok(y)
     }
 
     fn forward_train(&self, x: ArrayViewD<'_, E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
-        let shape = pooling::global_sizes("globalaveragepool2d", pooling::pictures("globalaveragepool2d", &x)?)?;
+        let shape = Self::shape(pooling::pictures("globalaveragepool2d", &x)?)?;
         Ok((self.forward(x)?, Saved::new(shape)))
     }
 

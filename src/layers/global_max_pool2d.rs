@@ -22,26 +22,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct GlobalMaxPool2D;
 
+impl GlobalMaxPool2D {
+    /// The sizes for pictures [N, H, W, C]: one window as large as they are.
+    pub(crate) fn shape(pictures: [usize; 4]) -> Result<Pool2DShape> {
+        pooling::global_sizes("globalmaxpool2d", pictures)
+    }
+}
+
 impl<E: Element> Layer<E> for GlobalMaxPool2D {
     fn kind(&self) -> &'static str {
         "GlobalMaxPool2D"
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        let shape = pooling::global_sizes("globalmaxpool2d", pooling::picture("globalmaxpool2d", input)?)?;
+        let shape = Self::shape(pooling::picture("globalmaxpool2d", input)?)?;
         Ok(vec![shape.channels])
     }
 
     // One window as large as the picture.
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        let shape = pooling::global_sizes("globalmaxpool2d", pooling::pictures("globalmaxpool2d", &x)?)?;
+        let shape = Self::shape(pooling::pictures("globalmaxpool2d", &x)?)?;
         let mut y = ArrayD::zeros(vec![shape.batch, shape.channels]);
         pool2d::max_forward(&shape, entries(&x.as_standard_layout()), entries_mut(&mut y), None);
         Ok(y)
     }
 
     fn forward_train(&self, x: ArrayViewD<'_, E>, _key: Key) -> Result<(ArrayD<E>, Saved)> {
-        let shape = pooling::global_sizes("globalmaxpool2d", pooling::pictures("globalmaxpool2d", &x)?)?;
+        let shape = Self::shape(pooling::pictures("globalmaxpool2d", &x)?)?;
         let mut y = ArrayD::zeros(vec![shape.batch, shape.channels]);
         let mut argmax = vec![0; y.len()];
         pool2d::max_forward(&shape, entries(&x.as_standard_layout()), entries_mut(&mut y), Some(&mut argmax));

@@ -26,6 +26,11 @@ impl LeakyReLU {
     pub fn new(slope: f64) -> Self {
         Self { slope }
     }
+
+    /// The slope for x < 0.
+    pub(crate) fn alpha(&self) -> f64 {
+        self.slope
+    }
 }
 
 impl Default for LeakyReLU {

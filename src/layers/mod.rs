@@ -170,11 +170,11 @@ impl<E: Element> Clone for Box<dyn Layer<E>> {
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Saved(Box<dyn Any + Send>);
+pub struct Saved(Box<dyn Any + Send + Sync>);
 
 impl Saved {
     /// Keeps `value`.
-    pub fn new<T: Any + Send>(value: T) -> Self {
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
         Self(Box::new(value))
     }
 

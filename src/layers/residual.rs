@@ -55,6 +55,16 @@ impl<E: Element> Residual<E> {
         self
     }
 
+    /// F and S.
+    pub(crate) fn paths(&self) -> (&Chain<E>, Option<&dyn Layer<E>>) {
+        (&self.layers, self.shortcut.as_deref())
+    }
+
+    /// The same, to change them.
+    pub(crate) fn paths_mut(&mut self) -> (&mut Chain<E>, Option<&mut dyn Layer<E>>) {
+        (&mut self.layers, self.shortcut.as_deref_mut())
+    }
+
     /// The layers of both paths.
     #[cfg(feature = "bundle")]
     pub(super) fn inside(&self) -> impl Iterator<Item = &dyn Layer<E>> {

@@ -54,6 +54,11 @@ impl<E: Element, D: Dimension> Weights<E, D> {
         self.bias.as_ref().map(|bias| bias.as_slice().expect("biases are in standard layout"))
     }
 
+    pub fn numbers_mut(&mut self) -> (&mut [E], Option<&mut [E]>) {
+        let bias = self.bias.as_mut().map(|bias| bias.as_slice_mut().expect("biases are in standard layout"));
+        (self.weight.as_slice_mut().expect("weights are in standard layout"), bias)
+    }
+
     pub fn views(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
         let mut views = vec![("weight".to_string(), self.weight.view().into_dyn())];
         views.extend(self.bias.as_ref().map(|bias| ("bias".to_string(), bias.view().into_dyn())));

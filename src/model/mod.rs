@@ -2,12 +2,13 @@
 
 mod classes;
 mod convert;
+mod plans;
 mod sequential;
 mod summary;
 mod thesis;
 mod wide;
 
-pub(crate) use classes::classes_of;
+pub(crate) use classes::Classes;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

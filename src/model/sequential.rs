@@ -1,6 +1,7 @@
 //! Layers one after another, with shapes checked and parameters named.
 
-use super::{Summary, classes_of};
+use super::plans::Plans;
+use super::{Classes, Summary};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::layers::{Backward, Chain, Layer, Saved};
@@ -29,6 +30,7 @@ pub struct Sequential<E: Element = f32> {
     input: Vec<usize>,
     output: Vec<usize>,
     chain: Chain<E>,
+    plans: Plans<E>,
 }
 
 /// Collects the layers of a [`Sequential`].
@@ -101,7 +103,7 @@ impl<E: Element> Sequential<E> {
             return Err(Error::shape("sequential", "an input shape without zeros, as in [64, 64, 3]", &input));
         }
         let output = chain.output_shape(&input)?;
-        Ok(Self { input, output, chain })
+        Ok(Self { input, output, chain, plans: Plans::default() })
     }
 
     /// The shape of one input, without the batch axis.
@@ -129,15 +131,42 @@ impl<E: Element> Sequential<E> {
         self.parameters().iter().map(|(_, view)| view.len()).sum()
     }
 
-    /// Inference: x [N, …] → y [N, …].
+    /// Inference: x [N, …] → y [N, …], through fused steps.
     pub fn predict(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        self.forward(x)
+        self.expect_input(&x)?;
+        let mut y = ArrayD::zeros([&x.shape()[..1], &self.output].concat());
+        self.predict_into(x, y.view_mut())?;
+        Ok(y)
+    }
+
+    /// The same into an array that is there already. From the second time on nothing is allocated, as long as both
+    /// arrays are in standard layout and all layers are built in.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapetum::prelude::*;
+    /// let model = Sequential::from_layers([1], vec![Box::new(Dense::from_weights(array![[3.0]], None)?)])?;
+    /// let mut y = array![[0.0], [0.0]].into_dyn();
+    /// model.predict_into(array![[1.0], [2.0]].into_dyn().view(), y.view_mut())?;
+    /// assert_eq!(y, array![[3.0], [6.0]].into_dyn());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn predict_into(&self, x: ArrayViewD<'_, E>, mut y: ArrayViewMutD<'_, E>) -> Result<()> {
+        self.expect_input(&x)?;
+        if y.ndim() != self.output.len() + 1 || y.shape()[0] != x.shape()[0] || y.shape()[1..] != self.output {
+            return Err(Error::shape("sequential", format!("output [{}, {:?}]", x.shape()[0], self.output), y.shape()));
+        }
+        if let Some(y) = y.as_slice_mut() {
+            return self.plans.run(&self.chain, &self.input, &x, y);
+        }
+        y.assign(&self.predict(x)?);
+        Ok(())
     }
 
     /// The class of each sample: the largest output, or, of a single output, whether it is above ½ (behind a
     /// Sigmoid) or above 0 (a logit).
     pub fn predict_classes(&self, x: ArrayViewD<'_, E>) -> Result<Vec<usize>> {
-        classes_of(self.forward(x)?.view(), self.threshold())
+        Ok(Classes::new(self.predict(x)?.view(), self.threshold())?.iter().collect())
     }
 
     /// Where a single output turns from class 0 to class 1.
@@ -146,21 +175,15 @@ impl<E: Element> Sequential<E> {
         if sigmoid { 0.5 } else { 0.0 }
     }
 
-    /// Inference, without the last layer where `skip_last` (a loss takes its place).
-    pub(crate) fn forward_with(&self, x: ArrayViewD<'_, E>, skip_last: bool) -> Result<ArrayD<E>> {
-        self.expect_input(&x)?;
-        self.chain.forward_first(self.chain.layers().len() - usize::from(skip_last), x)
+    /// The layers as a plan is made for them.
+    pub(crate) fn chain(&self) -> &Chain<E> {
+        &self.chain
     }
 
-    /// A training pass forward, the same way.
-    pub(crate) fn forward_train_with(
-        &self,
-        x: ArrayViewD<'_, E>,
-        key: Key,
-        skip_last: bool,
-    ) -> Result<(ArrayD<E>, Saved)> {
-        self.expect_input(&x)?;
-        self.chain.forward_train_first(self.chain.layers().len() - usize::from(skip_last), x, key)
+    /// The same, to change parameters and state.
+    pub(crate) fn chain_mut(&mut self) -> &mut Chain<E> {
+        self.plans.forget();
+        &mut self.chain
     }
 
     /// The parameter or state tensor of this name, as in `conv2d_1.weight`.
@@ -177,10 +200,10 @@ impl<E: Element> Sequential<E> {
     /// Where there is no such tensor, or it has another shape; nothing is changed then.
     pub fn set(&mut self, name: &str, values: ArrayViewD<'_, E>) -> Result<()> {
         let known = self.names();
-        let target = match find(self.chain.parameters_mut(), name) {
-            Some(target) => Some(target),
-            None => find(self.chain.state_mut(), name),
-        };
+        let chain = self.chain_mut();
+        let known_parameter = chain.parameters().iter().any(|(parameter, _)| parameter == name);
+        let views = if known_parameter { chain.parameters_mut() } else { chain.state_mut() };
+        let target = find(views, name);
         let mut target = target.ok_or_else(|| unknown(name, known))?;
         if target.shape() != values.shape() {
             return Err(Error::shape(name, format!("{:?}", target.shape()), values.shape()));
@@ -194,20 +217,16 @@ impl<E: Element> Sequential<E> {
     /// # Errors
     /// Where their number or a shape differs; nothing is changed then.
     pub fn set_state(&mut self, values: &[ArrayD<E>]) -> Result<()> {
-        self.expect_state(values)?;
-        let mut state = self.chain.state_mut();
-        state.iter_mut().zip(values).for_each(|((_, view), values)| view.assign(values));
-        Ok(())
-    }
-
-    pub(crate) fn expect_state(&self, values: &[ArrayD<E>]) -> Result<()> {
-        let state = self.chain.state();
+        let mut state = self.chain_mut().state_mut();
         if state.len() != values.len() {
             return Err(Error::argument("sequential", "state", format!("{} tensors", state.len()), values.len()));
         }
         match state.iter().zip(values).find(|((_, view), values)| view.shape() != values.shape()) {
             Some(((name, view), values)) => Err(Error::shape(name, format!("{:?}", view.shape()), values.shape())),
-            None => Ok(()),
+            None => {
+                state.iter_mut().zip(values).for_each(|((_, view), values)| view.assign(values));
+                Ok(())
+            }
         }
     }
 
@@ -216,7 +235,7 @@ impl<E: Element> Sequential<E> {
         names(self.parameters()).chain(names(self.state())).collect()
     }
 
-    fn expect_input(&self, x: &ArrayViewD<'_, E>) -> Result<()> {
+    pub(crate) fn expect_input(&self, x: &ArrayViewD<'_, E>) -> Result<()> {
         if x.ndim() == self.input.len() + 1 && x.shape()[1..] == self.input {
             return Ok(());
         }
@@ -243,11 +262,13 @@ impl<E: Element> Layer<E> for Sequential<E> {
     }
 
     fn forward(&self, x: ArrayViewD<'_, E>) -> Result<ArrayD<E>> {
-        self.forward_with(x, false)
+        self.expect_input(&x)?;
+        self.chain.forward(x)
     }
 
     fn forward_train(&self, x: ArrayViewD<'_, E>, key: Key) -> Result<(ArrayD<E>, Saved)> {
-        self.forward_train_with(x, key, false)
+        self.expect_input(&x)?;
+        self.chain.forward_train(x, key)
     }
 
     fn backward(&self, saved: Saved, dy: ArrayViewD<'_, E>) -> Result<Backward<E>> {
@@ -263,7 +284,7 @@ impl<E: Element> Layer<E> for Sequential<E> {
     }
 
     fn parameters_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
-        self.chain.parameters_mut()
+        self.chain_mut().parameters_mut()
     }
 
     fn state(&self) -> Vec<(String, ArrayViewD<'_, E>)> {
@@ -271,7 +292,7 @@ impl<E: Element> Layer<E> for Sequential<E> {
     }
 
     fn state_mut(&mut self) -> Vec<(String, ArrayViewMutD<'_, E>)> {
-        self.chain.state_mut()
+        self.chain_mut().state_mut()
     }
 
     fn config(&self) -> serde_json::Value {

@@ -1,11 +1,14 @@
 //! How a network does on data it does not learn from.
 
 use super::history::Mean;
+use super::judge::Judge;
 use super::trainer::{BATCH_SIZE, Trainer};
-use crate::data::{Batches, Dataset, Order};
+use crate::data::{Batch, Batches, Dataset, Order};
 use crate::error::Result;
+use crate::model::Sequential;
+use crate::plan::InferencePlan;
 use crate::threads::with_threads;
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, ArrayViewD, Axis};
 use serde::{Deserialize, Serialize};
 
 /// What `evaluate` finds.
@@ -53,14 +56,14 @@ impl Trainer {
         let batches = Batches::new(data, batch_size, self.seed, order)?;
         let steps = limit.unwrap_or(usize::MAX).min(batches.steps_per_pass()) as u64;
         let (mut mean, mut confusion) = (Mean::default(), Confusion::default());
-        for step in 0..steps {
-            let batch = batches.batch(step)?;
-            let y = model.forward_with(batch.x.view(), self.fused.is_some())?;
+        let judge = Judge::new(&model, self.loss.as_ref(), self.fused.is_some());
+        let mut outputs = Outputs::new(&model, self.fused.is_some())?;
+        read_ahead(&batches, steps, |batch| {
+            let y = outputs.of(&model, batch.x.view())?;
             let loss = self.head().value(y.view(), &batch.target, batch.weights.as_deref())?;
-            let hits = self.hits(y.view(), &batch.target)?;
-            mean.add(loss.mean, loss.count, hits.as_deref().and_then(share));
-            hits.into_iter().flatten().for_each(|(label, class)| confusion.add(label, class));
-        }
+            mean.add(loss.mean, loss.count, judge.accuracy(y.view(), &batch.target)?);
+            judge.each(y, &batch.target, |label, class| confusion.add(label, class)).map(drop)
+        })?;
         Ok(Evaluation { samples: mean.samples(), loss: mean.loss(), accuracy: mean.acc(), confusion: confusion.0 })
     }
 
@@ -70,22 +73,50 @@ impl Trainer {
         with_threads(self.threads, || {
             let model = self.averaged_model();
             let batches = Batches::new(data, BATCH_SIZE, self.seed, Order::InOrder)?;
-            let mut shape = vec![0];
-            shape.extend(model.output_shape());
-            let mut outputs = ArrayD::zeros(shape);
-            for step in 0..batches.steps_per_pass() as u64 {
-                let y = model.predict(batches.batch(step)?.x.view())?;
-                outputs.append(Axis(0), y.view()).expect("every batch has the model's output shape");
-            }
+            let mut outputs = ArrayD::zeros([&[data.len()], model.output_shape()].concat());
+            let mut rows = outputs.axis_chunks_iter_mut(Axis(0), BATCH_SIZE);
+            read_ahead(&batches, batches.steps_per_pass() as u64, |batch| {
+                model.predict_into(batch.x.view(), rows.next().expect("rows for each batch"))
+            })?;
+            drop(rows);
             Ok(outputs)
         })?
     }
 }
 
-/// The share of (label, predicted class) that agree; none of none.
-pub(super) fn share(hits: &[(usize, usize)]) -> Option<f64> {
-    let right = hits.iter().filter(|(label, class)| label == class).count();
-    (!hits.is_empty()).then(|| right as f64 / hits.len() as f64)
+/// What the layers that run make of one batch after the other: all layers, or all but the last one.
+struct Outputs {
+    plan: InferencePlan<f32>,
+    y: Vec<f32>,
+}
+
+impl Outputs {
+    fn new(model: &Sequential, skip_last: bool) -> Result<Self> {
+        let count = model.layers().len() - usize::from(skip_last);
+        Ok(Self { plan: InferencePlan::new(model.chain(), count, model.input_shape())?, y: Vec::new() })
+    }
+
+    fn of(&mut self, model: &Sequential, x: ArrayViewD<'_, f32>) -> Result<ArrayViewD<'_, f32>> {
+        model.expect_input(&x)?;
+        let shape = [&x.shape()[..1], self.plan.output()].concat();
+        self.y.resize(shape.iter().product(), 0.0);
+        self.plan.run(model.chain(), &x, &mut self.y)?;
+        Ok(ArrayViewD::from_shape(shape, &self.y).expect("a number for each entry"))
+    }
+}
+
+/// Gives the first `steps` batches to `work`, while other threads read the next one.
+fn read_ahead(batches: &Batches<'_>, steps: u64, mut work: impl FnMut(&Batch) -> Result<()> + Send) -> Result<()> {
+    let mut next = if steps == 0 { None } else { Some(batches.batch(0)?) };
+    let mut following = 1;
+    while let Some(batch) = next.take() {
+        let read = || (following < steps).then(|| batches.batch(following)).transpose();
+        let (done, read) = rayon::join(|| work(&batch), read);
+        done?;
+        next = read?;
+        following += 1;
+    }
+    Ok(())
 }
 
 /// Counts predictions against labels.

@@ -4,10 +4,12 @@ mod callbacks;
 mod evaluation;
 mod fit;
 mod history;
+mod judge;
 mod progress;
 mod run;
 mod trainer;
 
+pub use crate::plan::StepTime;
 pub use callbacks::{Callback, EpochContext};
 pub use evaluation::Evaluation;
 pub use fit::{Fit, Verbosity};

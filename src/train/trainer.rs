@@ -1,16 +1,16 @@
 //! A model, its loss and its optimizer together: `fit`, `evaluate`, `predict`.
 
-use super::evaluation::share;
+use super::judge::Judge;
 use super::{History, StepReport};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
-use crate::layers::{Backward, Layer};
+use crate::layers::Layer;
 use crate::losses::Loss;
-use crate::model::{Sequential, classes_of};
+use crate::model::Sequential;
 use crate::optimizers::{Ema, Optimizer, clip_global_norm};
+use crate::plan::{StepTime, TrainingPlan};
 use crate::random::Key;
-use crate::target::Target;
-use ndarray::ArrayViewD;
+use std::time::Instant;
 
 /// Samples in a batch unless told, as in Keras.
 pub(super) const BATCH_SIZE: usize = 32;
@@ -42,6 +42,10 @@ pub struct Trainer {
     /// The loss joined with the model's last layer, where the two are one step.
     pub(super) fused: Option<Box<dyn Loss<f32>>>,
     pub(super) optimizer: Box<dyn Optimizer<f32>>,
+    /// Made at the first step.
+    plan: Option<TrainingPlan<f32>>,
+    /// The time of the latest update, in milliseconds.
+    update_ms: f64,
     pub(super) seed: u64,
     pub(super) threads: Option<usize>,
     pub(super) clip_norm: Option<f64>,
@@ -60,6 +64,8 @@ impl Trainer {
             loss: Box::new(loss),
             fused,
             optimizer: Box::new(optimizer),
+            plan: None,
+            update_ms: 0.0,
             seed: 0,
             threads: None,
             clip_norm: None,
@@ -117,7 +123,7 @@ impl Trainer {
         &self.history
     }
 
-    /// One step: forward, loss, backward, update.
+    /// One step: forward, loss, backward, update, through fused steps over memory that is allocated once.
     ///
     /// Random numbers come from `Key::new(seed).named("train").at(step)`, the step counted from 1.
     ///
@@ -126,37 +132,68 @@ impl Trainer {
     pub fn train_on_batch(&mut self, batch: &Batch) -> Result<StepReport> {
         let step = self.step + 1;
         let key = Key::new(self.seed).named("train").at(step);
-        let (y, saved) = self.model.forward_train_with(batch.x.view(), key, self.fused.is_some())?;
-        let weights = batch.weights.as_deref();
-        let (loss, dy) = self.head().gradient(y.view(), &batch.target, weights)?;
+        let x = batch.x.view();
+        self.model.expect_input(&x)?;
+        let plan = match &mut self.plan {
+            Some(plan) => plan,
+            None => self.plan.insert(plan(&self.model, self.fused.is_some())?),
+        };
+        plan.forward(self.model.chain(), &x, key)?;
+
+        let (y, dy) = plan.head();
+        let head = self.fused.as_ref().unwrap_or(&self.loss);
+        let loss = head.gradient_into(y.view(), &batch.target, batch.weights.as_deref(), dy)?;
         if !loss.mean.is_finite() {
             return Err(Error::NotFinite { what: "the loss".into(), step, value: loss.mean });
         }
-        let mut back = self.model.backward_first(saved, dy.view())?;
-        self.expect_finite(step, &back)?;
+        let acc = Judge::new(&self.model, self.loss.as_ref(), self.fused.is_some()).accuracy(y, &batch.target)?;
+
+        plan.backward(self.model.chain(), &x)?;
+        if let Some((name, value)) = plan.not_finite() {
+            return Err(Error::NotFinite { what: format!("the gradient of {name}"), step, value });
+        }
         if let Some(norm) = self.clip_norm {
-            clip_global_norm(&mut back.params, norm)?;
+            clip_global_norm(plan.gradients_mut(), norm)?;
         }
-        // What can fail comes before what changes anything.
-        let hits = self.hits(y.view(), &batch.target)?;
-        self.model.expect_state(&back.state)?;
-        self.ema.as_ref().map_or(Ok(()), Ema::check)?;
-        self.optimizer.step(self.model.parameters_mut(), &back.params)?;
-        self.model.set_state(&back.state)?;
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.model.parameters())?;
-        }
+        let begun = Instant::now();
+        self.update()?;
+        self.update_ms = begun.elapsed().as_secs_f64() * 1e3;
         self.step = step;
-        Ok(StepReport { step, loss: loss.mean, acc: hits.as_deref().and_then(share), samples: loss.count })
+        Ok(StepReport { step, loss: loss.mean, acc, samples: loss.count })
     }
 
-    /// A finite loss may have gradients that are not: they would spoil the weights.
-    fn expect_finite(&self, step: u64, back: &Backward<f32>) -> Result<()> {
-        let names = self.model.parameters().into_iter().chain(self.model.state()).map(|(name, _)| name);
-        for (name, values) in names.zip(back.params.iter().chain(&back.state)) {
-            if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(Error::NotFinite { what: format!("the gradient of {name}"), step, value: value.into() });
+    /// A training step, and how long its parts took: the fused steps, and at last the optimizer.
+    ///
+    /// # Errors
+    /// As [`train_on_batch`](Self::train_on_batch).
+    pub fn profile(&mut self, batch: &Batch) -> Result<Vec<StepTime>> {
+        self.train_on_batch(batch)?;
+        let plan = self.plan.as_ref().expect("a step has made one");
+        let update = StepTime {
+            name: self.optimizer.kind().into(),
+            forward_ms: 0.0,
+            backward_ms: self.update_ms,
+            forward_flops: 0.0,
+            backward_flops: 0.0,
+        };
+        Ok(plan.steps().chain([update]).collect())
+    }
+
+    /// What changes the network, after all that can fail.
+    fn update(&mut self) -> Result<()> {
+        let plan = self.plan.as_ref().expect("a step has made one");
+        self.ema.as_ref().map_or(Ok(()), Ema::check)?;
+        match self.optimizer.begin(plan.parameters())? {
+            Some(mut update) => {
+                let chain = self.model.chain_mut();
+                plan.update(chain, &mut |index, values, gradient| update.apply(index, values, gradient));
             }
+            None => self.optimizer.step(self.model.parameters_mut(), plan.gradients())?,
+        }
+        plan.set_state(self.model.chain_mut());
+        if let Some(ema) = &mut self.ema {
+            let mut averages = ema.begin(plan.parameters())?;
+            plan.update(self.model.chain_mut(), &mut |index, values, _| averages.apply(index, values));
         }
         Ok(())
     }
@@ -164,18 +201,6 @@ impl Trainer {
     /// The loss that follows the layers which run.
     pub(super) fn head(&self) -> &dyn Loss<f32> {
         self.fused.as_ref().unwrap_or(&self.loss).as_ref()
-    }
-
-    /// (label, predicted class) of each sample whose label is a class of the network.
-    pub(super) fn hits(&self, y: ArrayViewD<'_, f32>, target: &Target<f32>) -> Result<Option<Vec<(usize, usize)>>> {
-        let (Target::Labels(labels), 2) = (target, y.ndim()) else { return Ok(None) };
-        let classes = y.shape()[1].max(2);
-        // Without its last layer, a network with a Sigmoid gives logits: ½ becomes 0.
-        let threshold = if self.fused.is_some() { 0.0 } else { self.model.threshold() };
-        let predicted = classes_of(y, threshold)?;
-        let judged = labels.iter().copied().zip(predicted);
-        let judged = judged.filter(|&(label, _)| label < classes && self.loss.counts(label));
-        Ok(Some(judged.collect()))
     }
 
     pub(super) fn expect_samples(&self, what: &str, data: &dyn Dataset) -> Result<()> {
@@ -188,4 +213,10 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// The plan of a training step; without the last layer where the loss takes its place.
+fn plan(model: &Sequential, skip_last: bool) -> Result<TrainingPlan<f32>> {
+    let count = model.layers().len() - usize::from(skip_last);
+    TrainingPlan::new(model.chain(), count, model.input_shape())
 }

@@ -156,3 +156,46 @@ mod tests {
         }
     }
 }
+
+// STUB
+pub(crate) fn forward_fused<E: Element>(
+    shape: &Conv2DShape,
+    x: &[E],
+    w: &[E],
+    bias: Option<&[E]>,
+    tail: &super::tail::Tail,
+    y: &mut [E],
+    argmax: Option<&mut [u8]>,
+) {
+    let mut z = vec![E::zero(); shape.batch * shape.geometry.pixels() * shape.c_out];
+    forward(shape, x, w, bias, &mut z);
+    let [h, w] = shape.geometry.output;
+    let out = tail.output([h, w]);
+    let mut none = vec![0u8; y.len()];
+    let argmax = argmax.unwrap_or(&mut none);
+    struct K<'a, E> {
+        tail: super::tail::Tail,
+        x: &'a [E],
+        wc: [usize; 2],
+        out: usize,
+        y: &'a mut [E],
+        a: &'a mut [u8],
+    }
+    impl<E: Element> crate::simd::Kernel<E> for K<'_, E> {
+        type Output = ();
+        fn run<S: crate::simd::Simd<Elem = E>>(self, simd: S) {
+            self.tail.write(simd, self.x, self.wc, 0..self.out, self.y, Some(self.a))
+        }
+    }
+    let (zl, yl) = (h * w * shape.c_out, out[0] * out[1] * shape.c_out);
+    for n in 0..shape.batch {
+        E::dispatch(K {
+            tail: *tail,
+            x: &z[n * zl..][..zl],
+            wc: [w, shape.c_out],
+            out: out[0],
+            y: &mut y[n * yl..][..yl],
+            a: &mut argmax[n * yl..][..yl],
+        });
+    }
+}

@@ -21,4 +21,5 @@ pub(crate) mod tail;
 #[cfg(test)]
 mod testing;
 pub(crate) mod update;
+pub(crate) mod vector;
 mod weight_gradient;

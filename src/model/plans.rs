@@ -1,0 +1,51 @@
+//! The inference plans that a model keeps from one prediction to the next.
+
+use crate::element::Element;
+use crate::error::Result;
+use crate::layers::Chain;
+use crate::plan::InferencePlan;
+use ndarray::ArrayViewD;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+/// As many plans as there were predictions at the same time; a copy begins with none.
+pub(super) struct Plans<E: Element>(Mutex<Vec<InferencePlan<E>>>);
+
+impl<E: Element> Plans<E> {
+    /// x [N, …] through all layers → y, overwritten.
+    pub fn run(&self, chain: &Chain<E>, input: &[usize], x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
+        // A plan is good after any error and any panic: each pass overwrites what it reads.
+        let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = plans().pop();
+        let mut plan = match kept {
+            Some(plan) => plan,
+            None => InferencePlan::new(chain, chain.layers().len(), input)?,
+        };
+        let result = plan.run(chain, x, y);
+        plans().push(plan);
+        result
+    }
+
+    /// Plans hold weights of layers that are about to change.
+    pub fn forget(&mut self) {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl<E: Element> Default for Plans<E> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<E: Element> Clone for Plans<E> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<E: Element> fmt::Debug for Plans<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plans")
+    }
+}
