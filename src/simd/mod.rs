@@ -9,6 +9,7 @@
 //! differ from path to path; on one path they are the same for any number of threads.
 #![allow(unsafe_code)]
 
+pub(crate) mod largest;
 pub(crate) mod outer;
 mod portable;
 pub(crate) mod sparse;
@@ -34,6 +35,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// Which lanes of a register take part.
     type Mask: Copy;
+    /// A number 0..=255 for each lane of a register.
+    type Tags: Copy;
     /// As `TAPETUM_SIMD` names it.
     const NAME: &'static str;
     /// Numbers in a register.
@@ -52,6 +55,18 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// a · b + c
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// 0 instead of what is smaller than `Elem::TINY`; NaN stays NaN.
+    fn flush(self, x: Self::Vector) -> Self::Vector;
+
+    /// The same tag in all lanes.
+    fn tag(self, tag: u8) -> Self::Tags;
+
+    /// In each lane the larger of two numbers, with its tag: b where b > a, or where b is NaN and a is not; else a.
+    fn larger(self, a: (Self::Vector, Self::Tags), b: (Self::Vector, Self::Tags)) -> (Self::Vector, Self::Tags);
+
+    /// The tags of the first lanes, `to.len()` of them or all that there are.
+    fn store_tags(self, to: &mut [u8], tags: Self::Tags);
 
     /// The first `lanes` lanes; all of them where there are fewer.
     fn first(self, lanes: usize) -> Self::Mask;

@@ -24,6 +24,7 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     type Elem = E;
     type Vector = [E; L];
     type Mask = usize;
+    type Tags = [u8; L];
     const NAME: &'static str = "portable";
     const LANES: usize = L;
     const ROWS: usize = 6;
@@ -57,6 +58,32 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
             };
         }
         sum
+    }
+
+    #[inline(always)]
+    fn flush(self, x: [E; L]) -> [E; L] {
+        x.map(E::flushed)
+    }
+
+    #[inline(always)]
+    fn tag(self, tag: u8) -> [u8; L] {
+        [tag; L]
+    }
+
+    #[inline(always)]
+    fn larger(self, (a, a_tags): ([E; L], [u8; L]), (b, b_tags): ([E; L], [u8; L])) -> ([E; L], [u8; L]) {
+        let mut larger = (a, a_tags);
+        for lane in 0..L {
+            let wins = b[lane] > a[lane] || b[lane].is_nan() && !a[lane].is_nan();
+            larger.0[lane] = if wins { b[lane] } else { a[lane] };
+            larger.1[lane] = if wins { b_tags[lane] } else { a_tags[lane] };
+        }
+        larger
+    }
+
+    #[inline(always)]
+    fn store_tags(self, to: &mut [u8], tags: [u8; L]) {
+        to.iter_mut().zip(tags).for_each(|(to, tag)| *to = tag);
     }
 
     #[inline(always)]

@@ -2,7 +2,8 @@
 //!
 //! The one inner loop of matrix products and convolutions. Numbers of a are taken one by one, wherever they are;
 //! those of b and c in rows of at most two registers. A tile of c stays in registers for the whole sum.
-//! Each sum adds its products in the order of k, however the rows are cut into tiles.
+//! Each sum adds its products in the order of k, however the rows are cut into tiles, and whether or not a long sum is
+//! cut into pieces that are added one after the other. What is written is flushed: 0 instead of tiny numbers.
 #![allow(clippy::needless_range_loop, reason = "counters that end at a constant: all loops over registers unroll")]
 
 use super::{Kernel, Simd};
@@ -10,7 +11,7 @@ use crate::element::Element;
 use ndarray::ArrayViewMut2;
 
 /// A run of `len` consecutive k: where its first factors are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Segment {
     pub a: usize,
     pub b: usize,
@@ -27,9 +28,11 @@ pub struct Row {
 /// What becomes of a sum.
 #[derive(Clone, Copy)]
 pub enum Finish<'a, E> {
+    /// It begins with 0, and overwrites.
     Overwrite,
-    /// Overwrites with the sum and a bias for each column.
+    /// It begins with a bias for each column, and overwrites.
     Bias(&'a [E]),
+    /// It begins with what is there.
     Add,
 }
 
@@ -70,17 +73,22 @@ impl<'a, E: Element> Product<'a, E> {
         assert!(c.ncols() <= 2 * S::LANES);
         assert!(!matches!(finish, Finish::Bias(bias) if bias.len() < c.ncols()));
         assert!(self.reach.is_none_or(|[_, b]| b.saturating_add(c.ncols()) <= self.b.len()));
+        if rows == 0 {
+            return;
+        }
         let mut list = [Row::default(); MOST_ROWS];
         // As few tiles as possible, all of nearly the same height.
         let tiles = rows.div_ceil(S::ROWS);
+        let (height, higher) = (rows / tiles, rows % tiles);
         let mut first = 0;
         for tile in 0..tiles {
-            let height = rows / tiles + usize::from(tile < rows % tiles);
+            let height = height + usize::from(tile < higher);
+            let mut last = Row::default();
             for (r, entry) in list[..height].iter_mut().enumerate() {
                 *entry = row(first + r);
-                assert!(entry.to < c.nrows());
-                assert!(self.reach.is_none_or(|[a, _]| entry.from.saturating_add(a) < self.a.len()));
+                last = Row { from: last.from.max(entry.from), to: last.to.max(entry.to) };
             }
+            assert!(last.to < c.nrows() && self.reach.is_none_or(|[a, _]| last.from.saturating_add(a) < self.a.len()));
             // SAFETY: the assertions above are what `tile` asks for.
             unsafe { self.tile(simd, &list[..height], finish, c) };
             first += height;
@@ -158,23 +166,41 @@ impl<E: Element, const R: usize, const V: usize, const FULL: bool> Kernel<E> for
             return;
         }
         let last = simd.first(self.columns - (V - 1) * S::LANES);
-        let sums = self.sums(simd, last);
-        match self.strides[1] {
-            1 => self.store(simd, last, sums),
-            _ => self.scatter(simd, sums),
-        }
+        let mut sums = self.begin(simd, last);
+        self.add_products(simd, last, &mut sums);
+        self.end(simd, last, sums);
     }
 }
 
 impl<E: Element, const R: usize, const V: usize, const FULL: bool> Tile<'_, E, R, V, FULL> {
+    /// What the sums begin with.
     #[inline(always)]
-    fn sums<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask) -> [[S::Vector; V]; R] {
+    fn begin<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask) -> [[S::Vector; V]; R] {
+        let mut sums = [[simd.splat(E::zero()); V]; R];
+        match self.finish {
+            Finish::Overwrite => {}
+            // SAFETY: `write` checked that there is a bias for each column.
+            Finish::Bias(bias) => sums = [unsafe { load::<S, V, FULL>(simd, bias.as_ptr(), last) }; R],
+            Finish::Add => {
+                for r in 0..R {
+                    sums[r] = match self.strides[1] {
+                        // SAFETY: `write` checked that to(r) is a row of c; its columns lie side by side.
+                        1 => unsafe { load::<S, V, FULL>(simd, self.row(r), last) },
+                        _ => self.gather(simd, r),
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn add_products<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask, sums: &mut [[S::Vector; V]; R]) {
         let Product { a, b, steps: [a_step, b_step], segments, .. } = *self.product;
         let mut rows = [a.as_ptr(); R];
         for r in 0..R {
             rows[r] = rows[r].wrapping_add(self.rows[r].from);
         }
-        let mut sums = [[simd.splat(E::zero()); V]; R];
         for segment in segments {
             let (mut at, mut b) = (segment.a, b.as_ptr().wrapping_add(segment.b));
             for _ in 0..segment.len {
@@ -191,56 +217,52 @@ impl<E: Element, const R: usize, const V: usize, const FULL: bool> Tile<'_, E, R
                 b = b.wrapping_add(b_step);
             }
         }
-        sums
     }
 
     #[inline(always)]
-    fn store<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask, sums: [[S::Vector; V]; R]) {
-        let bias = match self.finish {
-            // SAFETY: `write` checked that there is a bias for each column.
-            Finish::Bias(bias) => unsafe { load::<S, V, FULL>(simd, bias.as_ptr(), last) },
-            _ => [simd.splat(E::zero()); V],
-        };
+    fn end<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask, sums: [[S::Vector; V]; R]) {
         for r in 0..R {
-            let c = self.c.wrapping_offset(self.rows[r].to as isize * self.strides[0]);
-            let old = match self.finish {
-                // SAFETY: `write` checked that to(r) is a row of c; its columns lie side by side.
-                Finish::Add => unsafe { load::<S, V, FULL>(simd, c, last) },
-                _ => bias,
-            };
+            let mut sums = sums[r];
             for v in 0..V {
-                let (c, sum) = (c.wrapping_add(v * S::LANES), simd.add(old[v], sums[r][v]));
-                if v + 1 == V && !FULL {
-                    // SAFETY: as for the old numbers.
-                    unsafe { simd.store_first(c, last, sum) };
-                } else {
-                    // SAFETY: as for the old numbers.
-                    unsafe { simd.store(c, sum) };
-                }
+                sums[v] = simd.flush(sums[v]);
+            }
+            match self.strides[1] {
+                // SAFETY: `write` checked that to(r) is a row of c; its columns lie side by side.
+                1 => unsafe { store::<S, V, FULL>(simd, self.row(r), last, sums) },
+                _ => self.scatter(simd, r, sums),
             }
         }
     }
 
-    /// The same for a c whose columns do not lie side by side.
+    /// Where row r of c begins.
     #[inline(always)]
-    fn scatter<S: Simd<Elem = E>>(&self, simd: S, sums: [[S::Vector; V]; R]) {
+    fn row(&self, r: usize) -> *mut E {
+        self.c.wrapping_offset(self.rows[r].to as isize * self.strides[0])
+    }
+
+    /// Row r of a c whose columns do not lie side by side.
+    #[inline(always)]
+    fn gather<S: Simd<Elem = E>>(&self, simd: S, r: usize) -> [S::Vector; V] {
         const { assert!(V <= 2 && S::LANES <= MOST_LANES) };
-        for r in 0..R {
-            let mut row = [E::zero(); 2 * MOST_LANES];
-            for v in 0..V {
-                // SAFETY: `row` has room for V registers, as asserted above.
-                unsafe { simd.store(row.as_mut_ptr().add(v * S::LANES), sums[r][v]) };
-            }
-            let c = self.c.wrapping_offset(self.rows[r].to as isize * self.strides[0]);
-            for (f, &sum) in row[..self.columns].iter().enumerate() {
-                // SAFETY: `write` checked that to(r) is a row of c, and f counts its columns.
-                let c = unsafe { &mut *c.offset(f as isize * self.strides[1]) };
-                *c = match self.finish {
-                    Finish::Overwrite => sum,
-                    Finish::Bias(bias) => bias[f] + sum,
-                    Finish::Add => *c + sum,
-                };
-            }
+        let mut row = [E::zero(); 2 * MOST_LANES];
+        for (f, number) in row[..self.columns].iter_mut().enumerate() {
+            // SAFETY: `write` checked that to(r) is a row of c, and f counts its columns.
+            *number = unsafe { *self.row(r).offset(f as isize * self.strides[1]) };
+        }
+        // SAFETY: `row` has room for V registers, as asserted above.
+        unsafe { load::<S, V, true>(simd, row.as_ptr(), simd.first(0)) }
+    }
+
+    /// The way back.
+    #[inline(always)]
+    fn scatter<S: Simd<Elem = E>>(&self, simd: S, r: usize, sums: [S::Vector; V]) {
+        const { assert!(V <= 2 && S::LANES <= MOST_LANES) };
+        let mut row = [E::zero(); 2 * MOST_LANES];
+        // SAFETY: `row` has room for V registers, as asserted above.
+        unsafe { store::<S, V, true>(simd, row.as_mut_ptr(), simd.first(0), sums) };
+        for (f, &number) in row[..self.columns].iter().enumerate() {
+            // SAFETY: `write` checked that to(r) is a row of c, and f counts its columns.
+            unsafe { *self.row(r).offset(f as isize * self.strides[1]) = number };
         }
     }
 }
@@ -270,4 +292,27 @@ unsafe fn load<S: Simd, const V: usize, const FULL: bool>(
         };
     }
     loaded
+}
+
+/// The way back.
+///
+/// # Safety
+/// `to` must be valid for writes of as many numbers.
+#[inline(always)]
+unsafe fn store<S: Simd, const V: usize, const FULL: bool>(
+    simd: S,
+    to: *mut S::Elem,
+    last: S::Mask,
+    registers: [S::Vector; V],
+) {
+    for v in 0..V {
+        let to = to.wrapping_add(v * S::LANES);
+        if v + 1 == V && !FULL {
+            // SAFETY: handed on to the caller.
+            unsafe { simd.store_first(to, last, registers[v]) };
+        } else {
+            // SAFETY: handed on to the caller.
+            unsafe { simd.store(to, registers[v]) };
+        }
+    }
 }

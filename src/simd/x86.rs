@@ -97,13 +97,50 @@ macro_rules! methods {
     };
 }
 
+/// The two highest bits of an exponent: both are 0 in all numbers smaller than `TINY`, and only there.
+macro_rules! not_tiny {
+    ($elem:ty) => {
+        3 << (<$elem>::to_bits(<$elem>::INFINITY).ilog2() - 1)
+    };
+}
+
 macro_rules! avx512 {
-    ($elem:ty, $vector:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $($method:ident),*) => {
+    ($elem:ty, $vector:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $to_bits:ident, $test_bits:ident,
+     $set1_bits:ident, $maskz_move:ident, $compare:ident, $mask_compare:ident, $blend:ident, $($method:ident),*) => {
         impl Simd for Avx512<$elem> {
             methods!($elem, $vector, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $($method),*);
             type Mask = $mask;
+            /// One byte for each lane.
+            type Tags = __m128i;
             const NAME: &'static str = "avx512";
             const ROWS: usize = 14;
+
+            #[inline(always)]
+            fn flush(self, x: $vector) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe { $maskz_move($test_bits($to_bits(x), $set1_bits(not_tiny!($elem))), x) }
+            }
+
+            #[inline(always)]
+            fn tag(self, tag: u8) -> __m128i {
+                // SAFETY: `self` proves that the machine has the instruction.
+                unsafe { _mm_set1_epi8(tag as i8) }
+            }
+
+            #[inline(always)]
+            fn larger(self, a: ($vector, __m128i), b: ($vector, __m128i)) -> ($vector, __m128i) {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe {
+                    let wins = $mask_compare::<_CMP_NLE_UQ>($compare::<_CMP_ORD_Q>(a.0, a.0), b.0, a.0);
+                    ($blend(wins, a.0, b.0), _mm_mask_blend_epi8(wins.into(), a.1, b.1))
+                }
+            }
+
+            #[inline(always)]
+            fn store_tags(self, to: &mut [u8], tags: __m128i) {
+                // SAFETY: `self` proves that the machine has the instruction; no more bytes are written than there are.
+                unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), self.first(to.len()).into(), tags) }
+            }
 
             #[inline(always)]
             fn first(self, lanes: usize) -> $mask {
@@ -131,6 +168,13 @@ avx512!(
     __mmask16,
     _mm512_maskz_loadu_ps,
     _mm512_mask_storeu_ps,
+    _mm512_castps_si512,
+    _mm512_test_epi32_mask,
+    _mm512_set1_epi32,
+    _mm512_maskz_mov_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_cmp_ps_mask,
+    _mm512_mask_blend_ps,
     _mm512_set1_ps,
     _mm512_add_ps,
     _mm512_fmadd_ps,
@@ -143,6 +187,13 @@ avx512!(
     __mmask8,
     _mm512_maskz_loadu_pd,
     _mm512_mask_storeu_pd,
+    _mm512_castpd_si512,
+    _mm512_test_epi64_mask,
+    _mm512_set1_epi64,
+    _mm512_maskz_mov_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_cmp_pd_mask,
+    _mm512_mask_blend_pd,
     _mm512_set1_pd,
     _mm512_add_pd,
     _mm512_fmadd_pd,
@@ -151,12 +202,50 @@ avx512!(
 );
 
 macro_rules! avx2 {
-    ($elem:ty, $vector:ty, $mask_of:expr, $maskload:ident, $maskstore:ident, $($method:ident),*) => {
+    ($elem:ty, $vector:ty, $mask_of:expr, $maskload:ident, $maskstore:ident, $to_bits:ident, $of_bits:ident,
+     $set1_bits:ident, $equal_bits:ident, $compare:ident, $and:ident, $blend:ident, $to_words:expr,
+     $($method:ident),*) => {
         impl Simd for Avx2<$elem> {
             methods!($elem, $vector, "avx2,fma", $($method),*);
             type Mask = __m256i;
+            type Tags = $vector;
             const NAME: &'static str = "avx2";
             const ROWS: usize = 6;
+
+            #[inline(always)]
+            fn flush(self, x: $vector) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe {
+                    let high = _mm256_and_si256($to_bits(x), $set1_bits(not_tiny!($elem)));
+                    let tiny = $equal_bits(high, _mm256_setzero_si256());
+                    $of_bits(_mm256_andnot_si256(tiny, $to_bits(x)))
+                }
+            }
+
+            #[inline(always)]
+            fn tag(self, tag: u8) -> $vector {
+                self.splat(tag.into())
+            }
+
+            #[inline(always)]
+            fn larger(self, a: ($vector, $vector), b: ($vector, $vector)) -> ($vector, $vector) {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe {
+                    let wins = $and($compare::<_CMP_NLE_UQ>(b.0, a.0), $compare::<_CMP_ORD_Q>(a.0, a.0));
+                    ($blend(a.0, b.0, wins), $blend(a.1, b.1, wins))
+                }
+            }
+
+            #[inline(always)]
+            fn store_tags(self, to: &mut [u8], tags: $vector) {
+                // SAFETY: `self` proves that the machine has the instructions.
+                let bytes = unsafe {
+                    let words: __m128i = $to_words(tags);
+                    _mm_cvtsi128_si64(_mm_packus_epi16(words, words)).to_le_bytes()
+                };
+                let lanes = to.len().min(Self::LANES);
+                to[..lanes].copy_from_slice(&bytes[..lanes]);
+            }
 
             #[inline(always)]
             fn first(self, lanes: usize) -> __m256i {
@@ -193,12 +282,36 @@ fn first_of_4(lanes: usize) -> __m256i {
     _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes as i64), _mm256_setr_epi64x(0, 1, 2, 3))
 }
 
+/// Eight small whole numbers as 16-bit integers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn words_of_8(x: __m256) -> __m128i {
+    let x = _mm256_cvtps_epi32(x);
+    _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x))
+}
+
+/// Four small whole numbers as 16-bit integers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn words_of_4(x: __m256d) -> __m128i {
+    let x = _mm256_cvtpd_epi32(x);
+    _mm_packs_epi32(x, x)
+}
+
 avx2!(
     f32,
     __m256,
     first_of_8,
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
+    _mm256_castps_si256,
+    _mm256_castsi256_ps,
+    _mm256_set1_epi32,
+    _mm256_cmpeq_epi32,
+    _mm256_cmp_ps,
+    _mm256_and_ps,
+    _mm256_blendv_ps,
+    words_of_8,
     _mm256_set1_ps,
     _mm256_add_ps,
     _mm256_fmadd_ps,
@@ -211,6 +324,14 @@ avx2!(
     first_of_4,
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
+    _mm256_castpd_si256,
+    _mm256_castsi256_pd,
+    _mm256_set1_epi64x,
+    _mm256_cmpeq_epi64,
+    _mm256_cmp_pd,
+    _mm256_and_pd,
+    _mm256_blendv_pd,
+    words_of_4,
     _mm256_set1_pd,
     _mm256_add_pd,
     _mm256_fmadd_pd,

@@ -1,8 +1,11 @@
 //! y[n,i,j,f] = b[f] + Σ_{u,v,c} w[u,v,c,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]
 //! x [N,H,W,C]  w [KH,KW,C/groups,F]  b [F]  →  y [N,OH,OW,F]
 
+use super::activation::Activation;
+use super::axis::Axis;
 use super::panels::Factor;
-use super::slide::{Axis, Slide};
+use super::slide::Slide;
+use super::tail::Tail;
 use super::weight_gradient::WeightGradient;
 use crate::element::Element;
 use crate::shape::Geometry2D;
@@ -21,41 +24,62 @@ pub(crate) struct Conv2DShape {
     pub groups: usize,
 }
 
-/// Overwrites `y`.
+/// Overwrites `y` [N,OH,OW,F].
 pub(crate) fn forward<E: Element>(shape: &Conv2DShape, x: &[E], w: &[E], bias: Option<&[E]>, y: &mut [E]) {
-    shape.check(x, w, y);
+    forward_fused(shape, x, w, bias, &Tail { activation: Activation::Linear, pool: None }, y, None);
+}
+
+/// Convolution, then pooling and activation. Overwrites `y`, which is what the tail makes of [N,OH,OW,F], and `argmax`
+/// with the taps that its pooling took.
+pub(crate) fn forward_fused<E: Element>(
+    shape: &Conv2DShape,
+    x: &[E],
+    w: &[E],
+    bias: Option<&[E]>,
+    tail: &Tail,
+    y: &mut [E],
+    argmax: Option<&mut [u8]>,
+) {
     let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let [height, width] = tail.output(geometry.output);
+    shape.check(x, w, y.len(), batch * height * width * c_out);
+    assert!(tail.pool.is_none_or(|pool| pool.input == geometry.output && Tail::takes(&pool)));
+    assert!(argmax.as_ref().is_none_or(|argmax| tail.pool.is_some() && argmax.len() == y.len()));
+    assert!(bias.is_none_or(|bias| bias.len() == c_out));
     let (c, f) = (c_in / groups, c_out / groups);
-    let axes = [0, 1].map(|axis| Axis::forward(&geometry, axis));
     let weights = Factor { data: w, shape: [groups, geometry.taps(), c, f], strides: [f, c * c_out, c_out, 1] };
-    E::dispatch(Slide { batch, axes, channels: [c_in, c_out], weights, bias, x, y });
+    let axes = [0, 1].map(|axis| Axis::forward(&geometry, axis));
+    let (channels, tail) = ([c_in, c_out], *tail);
+    E::dispatch(Slide { batch, axes, channels, weights, reversed: false, bias, tail, x, y, argmax });
 }
 
 /// dx[n,h,w,c] = Σ over the (i,u), (j,v) that meet h and w, and f, of w[u,v,c,f] · dy[n,i,j,f]. Overwrites `dx`.
 pub(crate) fn input_gradient<E: Element>(shape: &Conv2DShape, dy: &[E], w: &[E], dx: &mut [E]) {
-    shape.check(dx, w, dy);
     let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    shape.check(dx, w, dy.len(), batch * geometry.pixels() * c_out);
     let (c, f) = (c_in / groups, c_out / groups);
-    let axes = [0, 1].map(|axis| Axis::backward(&geometry, axis));
     let weights = Factor { data: w, shape: [groups, geometry.taps(), f, c], strides: [f, c * c_out, 1, c_out] };
-    E::dispatch(Slide { batch, axes, channels: [c_out, c_in], weights, bias: None, x: dy, y: dx });
+    let axes = [0, 1].map(|axis| Axis::backward(&geometry, axis));
+    let (channels, tail) = ([c_out, c_in], Tail { activation: Activation::Linear, pool: None });
+    let (x, y, bias, argmax) = (dy, dx, None, None);
+    E::dispatch(Slide { batch, axes, channels, weights, reversed: true, bias, tail, x, y, argmax });
 }
 
 /// dw[u,v,c,f] = Σ_{n,i,j} dy[n,i,j,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]. Overwrites `dw`.
 pub(crate) fn weight_gradient<E: Element>(shape: &Conv2DShape, x: &[E], dy: &[E], dw: &mut [E]) {
-    shape.check(x, dw, dy);
+    shape.check(x, dw, dy.len(), shape.batch * shape.geometry.pixels() * shape.c_out);
     if !dw.is_empty() {
         E::dispatch(WeightGradient { shape, x, dy, dw });
     }
 }
 
 impl Conv2DShape {
-    fn check<E>(&self, x: &[E], w: &[E], y: &[E]) {
+    fn check<E>(&self, x: &[E], w: &[E], y_len: usize, y_expected: usize) {
         let [height, width] = self.geometry.input;
         assert!(self.c_in.is_multiple_of(self.groups) && self.c_out.is_multiple_of(self.groups));
         assert_eq!(x.len(), self.batch * height * width * self.c_in);
         assert_eq!(w.len(), self.geometry.taps() * (self.c_in / self.groups) * self.c_out);
-        assert_eq!(y.len(), self.batch * self.geometry.pixels() * self.c_out);
+        assert_eq!(y_len, y_expected);
     }
 }
 
@@ -154,48 +178,5 @@ mod tests {
             let (i, j) = (at / 12, at / 3 % 4);
             assert_eq!(y.is_nan(), i <= 2 && (1..=3).contains(&j), "{i} {j}");
         }
-    }
-}
-
-// STUB
-pub(crate) fn forward_fused<E: Element>(
-    shape: &Conv2DShape,
-    x: &[E],
-    w: &[E],
-    bias: Option<&[E]>,
-    tail: &super::tail::Tail,
-    y: &mut [E],
-    argmax: Option<&mut [u8]>,
-) {
-    let mut z = vec![E::zero(); shape.batch * shape.geometry.pixels() * shape.c_out];
-    forward(shape, x, w, bias, &mut z);
-    let [h, w] = shape.geometry.output;
-    let out = tail.output([h, w]);
-    let mut none = vec![0u8; y.len()];
-    let argmax = argmax.unwrap_or(&mut none);
-    struct K<'a, E> {
-        tail: super::tail::Tail,
-        x: &'a [E],
-        wc: [usize; 2],
-        out: usize,
-        y: &'a mut [E],
-        a: &'a mut [u8],
-    }
-    impl<E: Element> crate::simd::Kernel<E> for K<'_, E> {
-        type Output = ();
-        fn run<S: crate::simd::Simd<Elem = E>>(self, simd: S) {
-            self.tail.write(simd, self.x, self.wc, 0..self.out, self.y, Some(self.a))
-        }
-    }
-    let (zl, yl) = (h * w * shape.c_out, out[0] * out[1] * shape.c_out);
-    for n in 0..shape.batch {
-        E::dispatch(K {
-            tail: *tail,
-            x: &z[n * zl..][..zl],
-            wc: [w, shape.c_out],
-            out: out[0],
-            y: &mut y[n * yl..][..yl],
-            a: &mut argmax[n * yl..][..yl],
-        });
     }
 }

@@ -1,6 +1,7 @@
 //! The kernels on the CPU.
 
 pub(crate) mod activation;
+mod axis;
 pub(crate) mod batch_norm;
 pub(crate) mod batch_norm_gradient;
 pub(crate) mod conv2d;

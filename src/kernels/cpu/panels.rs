@@ -34,22 +34,47 @@ impl<E: Element> Factor<'_, E> {
         self.shape[0] * self.panels(width) * self.panel_len(width)
     }
 
+    /// Where the factors of a tap begin; in `reversed` order the last tap is the first one.
+    pub fn tap(&self, tap: usize, reversed: bool) -> usize {
+        self.strides[1] * if reversed { self.shape[1] - 1 - tap } else { tap }
+    }
+
     /// Overwrites `packed` with the panels, group after group. Columns beyond the last keep what was there.
     pub fn pack(&self, width: usize, packed: &mut [E]) {
+        self.pack_taps(width, false, packed);
+    }
+
+    /// The same with the taps in `reversed` order or not.
+    pub fn pack_taps(&self, width: usize, reversed: bool, packed: &mut [E]) {
         let [_, taps, depth, columns] = self.shape;
         let work = 8 * packed.len();
         parallel::chunks_mut(work, packed, self.panel_len(width), |index, panel| {
             let (group, first) = (index / self.panels(width), index % self.panels(width) * width);
             let columns = width.min(columns - first);
             let origin = group * self.strides[0] + first * self.strides[3];
-            let rows = (0..taps).flat_map(|tap| (0..depth).map(move |k| (tap, k)));
-            for (to, (tap, k)) in panel.chunks_exact_mut(width).zip(rows) {
-                let from = &self.data[origin + tap * self.strides[1] + k * self.strides[2]..];
+            for (tap, to) in panel.chunks_exact_mut(depth * width).enumerate().take(taps) {
+                let from = &self.data[origin + self.tap(tap, reversed)..];
                 match self.strides[3] {
-                    1 => to[..columns].copy_from_slice(&from[..columns]),
-                    stride => to[..columns].iter_mut().enumerate().for_each(|(f, to)| *to = from[f * stride]),
+                    1 => to.chunks_exact_mut(width).enumerate().for_each(|(k, to)| {
+                        to[..columns].copy_from_slice(&from[k * self.strides[2]..][..columns]);
+                    }),
+                    _ => self.transpose(from, width, columns, to),
                 }
             }
         });
+    }
+
+    /// Overwrites to [K, width] with the columns of one tap, which lie one after the other.
+    fn transpose(&self, from: &[E], width: usize, columns: usize, to: &mut [E]) {
+        let [.., down, across] = self.strides;
+        // As much as fits in one line of the cache from each column
+        for (block, to) in to.chunks_mut(16 * width).enumerate() {
+            for f in 0..columns {
+                let from = &from[f * across + 16 * block * down..];
+                for (k, to) in to.chunks_exact_mut(width).enumerate() {
+                    to[f] = from[k * down];
+                }
+            }
+        }
     }
 }

@@ -3,9 +3,10 @@
 //! y[i,j,c] = f(max_{u,v} x[i·s+u−p, j·s+v−p, c]), which is max f(x), since f rises.
 
 use super::activation::Activation;
-use super::pool2d::beats;
+use super::axis::Axis;
 use crate::element::Element;
 use crate::shape::Geometry2D;
+use crate::simd::largest::Windows;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -30,9 +31,12 @@ impl Tail {
 
     /// The rows of the picture that these rows of the output look at.
     pub fn reads(&self, outputs: Range<usize>) -> Range<usize> {
-        let Some(pool) = self.pool else { return outputs };
-        let row = |i: usize, u: usize| (i * pool.stride[0] + u).saturating_sub(pool.before[0]).min(pool.input[0]);
-        row(outputs.start, 0)..row(outputs.end - 1, pool.kernel[0])
+        self.pool.map_or(outputs.clone(), |pool| reads(&pool, 0, outputs))
+    }
+
+    /// How many columns of a picture of `width` columns the output looks at.
+    pub fn columns(&self, width: usize) -> usize {
+        self.pool.map_or(width, |pool| reads(&pool, 1, 0..pool.output[1]).end)
     }
 
     /// Overwrites rows `outputs` of `y` [.., OW, C], and `argmax` with the tap u·KW+v that won, if there is a pooling.
@@ -52,8 +56,7 @@ impl Tail {
                 self.activate(simd, y);
             }
             Some(pool) => {
-                let first = self.reads(outputs.clone()).start;
-                simd.vectorize(PoolRows { pool, first, x, width, channels, outputs, y: &mut *y, argmax });
+                pool_rows(simd, &pool, x, [width, channels], outputs, y, argmax);
                 self.activate(simd, y);
             }
         }
@@ -78,48 +81,50 @@ impl<E: Element> Kernel<E> for Activate<'_, E> {
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
         for y in self.y {
-            *y = self.activation.value(*y);
+            *y = self.activation.value(*y).flushed();
         }
     }
 }
 
-struct PoolRows<'a, E> {
-    pool: Geometry2D,
-    /// The row of the picture that `x` begins with.
-    first: usize,
-    x: &'a [E],
-    width: usize,
-    channels: usize,
-    outputs: Range<usize>,
-    y: &'a mut [E],
-    argmax: Option<&'a mut [u8]>,
+/// The pixels that the outputs look at along one axis.
+fn reads(pool: &Geometry2D, axis: usize, outputs: Range<usize>) -> Range<usize> {
+    let pixel =
+        |i: usize, u: usize| (i * pool.stride[axis] + u).saturating_sub(pool.before[axis]).min(pool.input[axis]);
+    pixel(outputs.start, 0)..pixel(outputs.end - 1, pool.kernel[axis])
 }
 
-impl<E: Element> Kernel<E> for PoolRows<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<Elem = E>>(mut self, _: S) {
-        let (pool, channels, columns) = (self.pool, self.channels, self.pool.output[1]);
-        for (pixel, y) in self.y.chunks_exact_mut(channels).enumerate() {
-            let (i, j) = (self.outputs.start + pixel / columns, pixel % columns);
-            let mut argmax = self.argmax.as_mut().map(|argmax| &mut argmax[pixel * channels..][..channels]);
-            y.fill(E::neg_infinity());
-            if let Some(argmax) = &mut argmax {
-                argmax.fill(0);
-            }
-            for tap in 0..pool.taps() {
-                let met = (pool.meets(0, i, tap / pool.kernel[1]), pool.meets(1, j, tap % pool.kernel[1]));
-                let (Some(row), Some(column)) = met else { continue };
-                let x = &self.x[((row - self.first) * self.width + column) * channels..][..channels];
-                match &mut argmax {
-                    Some(argmax) => y.iter_mut().zip(x).zip(argmax.iter_mut()).for_each(|((y, &x), argmax)| {
-                        let wins = beats(x, *y);
-                        *y = if wins { x } else { *y };
-                        *argmax = if wins { tap as u8 } else { *argmax };
-                    }),
-                    None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = if beats(x, *y) { x } else { *y }),
+/// Overwrites rows `outputs` of `y` with the largest numbers of their windows. A window that sees nothing of the
+/// picture gives −∞ and tap 0.
+fn pool_rows<E: Element, S: Simd<Elem = E>>(
+    simd: S,
+    pool: &Geometry2D,
+    x: &[E],
+    [width, channels]: [usize; 2],
+    outputs: Range<usize>,
+    y: &mut [E],
+    mut argmax: Option<&mut [u8]>,
+) {
+    let first = reads(pool, 0, outputs.clone()).start;
+    for row in Axis::forward(pool, 0).runs(outputs, 0..pool.kernel[0]) {
+        for column in Axis::forward(pool, 1).runs(0..pool.output[1], 0..pool.kernel[1]) {
+            for i in 0..row.count {
+                let at = ((row.to + i) * pool.output[1] + column.to) * channels;
+                let y = &mut y[at..][..column.count * channels];
+                let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[at..][..y.len()]);
+                if row.taps * column.taps == 0 {
+                    y.fill(E::neg_infinity());
+                    argmax.into_iter().for_each(|argmax| argmax.fill(0));
+                    continue;
                 }
+                let windows = Windows {
+                    x: &x[((row.from + i * row.from_step - first) * width + column.from) * channels..],
+                    taps: [row.taps, column.taps],
+                    steps: [width * channels, channels],
+                    step: column.from_step * channels,
+                    tag: [row.tap * pool.kernel[1] + column.tap, pool.kernel[1]],
+                    channels,
+                };
+                windows.write(simd, y, argmax);
             }
         }
     }
