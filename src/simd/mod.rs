@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod largest;
+pub(crate) mod matrix;
 pub(crate) mod outer;
 mod portable;
 pub(crate) mod sparse;
@@ -80,6 +81,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of as many numbers as `mask` has lanes.
     unsafe fn load_first(self, from: *const Self::Elem, mask: Self::Mask) -> Self::Vector;
+
+    /// Asks for the line of the cache at `address`, which need not be valid.
+    fn prefetch(self, address: *const Self::Elem);
 
     /// # Safety
     /// `to` must be valid for writes of `LANES` numbers.

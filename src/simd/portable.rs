@@ -106,6 +106,9 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: *const E) {}
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut E, x: [E; L]) {
         // SAFETY: the caller vouches for L numbers; an array of them is aligned as one.
         unsafe { to.cast::<[E; L]>().write(x) }

@@ -275,7 +275,7 @@ const MOST_LANES: usize = 16;
 /// # Safety
 /// `from` must be valid for reads of as many numbers.
 #[inline(always)]
-unsafe fn load<S: Simd, const V: usize, const FULL: bool>(
+pub(super) unsafe fn load<S: Simd, const V: usize, const FULL: bool>(
     simd: S,
     from: *const S::Elem,
     last: S::Mask,

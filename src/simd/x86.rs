@@ -90,6 +90,12 @@ macro_rules! methods {
         }
 
         #[inline(always)]
+        fn prefetch(self, address: *const $elem) {
+            // SAFETY: a hint, which no address can make fail.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut $elem, x: $vector) {
             // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
             unsafe { $store(to, x) }

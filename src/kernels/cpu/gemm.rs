@@ -1,78 +1,49 @@
 //! c[m,n] = Σ_k a[m,k] · b[k,n]
 //!
-//! b is packed into panels of two registers' width, unless a is too small to make that worth while; a is packed
-//! where its rows would get in each other's way in the cache. c is cut into blocks, and K into pieces of
-//! `DEPTH` products whose sums are added up in order.
+//! K is cut into pieces whose sums are added up in order; for each piece b is packed into panels of two registers'
+//! width, unless a has few rows, and c is cut into blocks for which a piece of b stays in the second cache. In a
+//! block a tile's rows of a stay in the first cache and meet panel after panel. a is used where it lies, unless its
+//! rows would get in each other's way in the cache.
 
-use super::panels::Factor;
+pub(crate) use super::matrix::Matrix;
+use super::matrix::transpose;
 use super::{parallel, scratch};
 use crate::element::Element;
-use crate::simd::tile::{Finish, Product, Row, Segment};
+use crate::simd::matrix::Factors;
 use crate::simd::{Kernel, Simd};
 use ndarray::ArrayViewMut2;
-
-/// A matrix over a slice, with any strides.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, E> {
-    data: &'a [E],
-    shape: [usize; 2],
-    strides: [usize; 2],
-}
-
-impl<'a, E> Matrix<'a, E> {
-    /// `data` row by row.
-    pub fn rows(data: &'a [E], rows: usize, columns: usize) -> Self {
-        assert_eq!(data.len(), rows * columns);
-        Self { data, shape: [rows, columns], strides: [columns, 1] }
-    }
-
-    /// The same numbers, rows and columns exchanged.
-    pub fn transposed(self) -> Self {
-        Self { data: self.data, shape: [self.shape[1], self.shape[0]], strides: [self.strides[1], self.strides[0]] }
-    }
-}
-
-impl<E: Element> Matrix<'_, E> {
-    /// The numbers of a matrix that is not empty, column after column.
-    fn copy_by_columns(&self, to: &mut [E]) {
-        let ([m, k], [row, column]) = (self.shape, self.strides);
-        match row {
-            1 => {
-                to.chunks_exact_mut(m).enumerate().for_each(|(l, to)| to.copy_from_slice(&self.data[l * column..][..m]))
-            }
-            _ => (0..m).for_each(|i| {
-                let from = &self.data[i * row..];
-                (0..k).for_each(|l| to[l * m + i] = from[l * column]);
-            }),
-        }
-    }
-}
+use std::ops::Range;
 
 /// Overwrites `c` [M, N] with a [M, K] · b [K, N].
 pub(crate) fn gemm<E: Element>(a: Matrix<'_, E>, b: Matrix<'_, E>, c: &mut [E]) {
     let ([m, k], n) = (a.shape, b.shape[1]);
-    assert_eq!(b.shape[0], k);
-    if m * n == 0 {
-        return;
+    assert_eq!((b.shape[0], c.len()), (k, m * n));
+    if m * n * k == 0 {
+        return c.fill(E::zero());
     }
+    // To turn K·N numbers of b can cost more than to turn the M·N of cᵀ = bᵀ·aᵀ.
+    let turned = b.strides[1] != 1 && k * n > m * (n + k);
     let c = ArrayViewMut2::from_shape((m, n), c).expect("c is [M, N]");
-    // To rearrange K·N numbers column by column can cost more than to write cᵀ = bᵀ·aᵀ number by number.
-    match b.strides[1] != 1 && k * n > m * (n + k) {
-        true => E::dispatch(Gemm { a: b.transposed(), b: a.transposed(), c: c.reversed_axes() }),
-        false => E::dispatch(Gemm { a, b, c }),
-    }
+    E::dispatch(Gemm { a, b, c, turned });
 }
 
-/// Products whose sum is kept in registers: a panel of so many rows stays in the first cache.
-const DEPTH: usize = 256;
+/// Products whose sum is kept in registers: a tile's rows of a stay in the first cache.
+const DEPTH: usize = 512;
 
-/// Rows of a, up to which b is used where it lies.
-const FEW_ROWS: usize = 64;
+/// Rows of a, up to which b is not packed.
+const IN_PLACE: usize = 256;
+
+/// Rows of a, up to which most of the time goes into fetching b.
+const FEW: usize = 64;
+
+/// Panels of b for a block of c: with `DEPTH` rows they stay in the second cache.
+const PANELS: usize = 16;
 
 struct Gemm<'a, E> {
     a: Matrix<'a, E>,
     b: Matrix<'a, E>,
     c: ArrayViewMut2<'a, E>,
+    turned: bool,
 }
 
 impl<E: Element> Kernel<E> for Gemm<'_, E> {
@@ -80,35 +51,98 @@ impl<E: Element> Kernel<E> for Gemm<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Self { a, b, c } = self;
-        let ([k, n], width) = (b.shape, 2 * S::LANES);
-        if a.shape[0] <= FEW_ROWS && b.strides[1] == 1 {
-            return multiply_few(simd, a, Panels { data: b.data, row: b.strides[0], panel: width }, c);
+        let Self { a, b, c, turned } = self;
+        let ([m, k], n) = (a.shape, c.ncols());
+        match turned {
+            true => multiply_turned(simd, b.transposed(), a.transposed(), c),
+            false if m <= FEW && n <= 16 * S::LANES && k >= PARTS * 256 && b.strides[1] == 1 => in_parts(simd, a, b, c),
+            false => multiply(simd, a, b, c),
         }
-        let factor = Factor { data: b.data, shape: [1, 1, k, n], strides: [0, 0, b.strides[0], b.strides[1]] };
-        scratch::with(factor.packed_len(width), |packed| {
-            factor.pack(width, packed);
-            multiply(simd, a, Panels { data: packed, row: width, panel: k * width }, c);
-        });
     }
 }
 
-/// A product of few rows: where it has also few columns, but a long sum, the sum is cut into `PARTS`.
-fn multiply_few<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Panels<'_, S::Elem>, mut c: ArrayViewMut2<'_, S::Elem>) {
-    let ([m, k], n) = (a.shape, c.ncols());
-    if k < PARTS * DEPTH || n > 16 * S::LANES {
-        return multiply(simd, a, b, c);
+/// Panels of b, and the distances from row to row and from panel to panel.
+#[derive(Clone, Copy)]
+struct Panels<'a, E> {
+    data: &'a [E],
+    row: usize,
+    panel: usize,
+    /// Whether most of the time goes into fetching them: for few rows of a.
+    fetch: bool,
+}
+
+impl<'a, E: Element> Panels<'a, E> {
+    /// b where it lies, if its rows lie one after the other.
+    fn in_place(b: Matrix<'a, E>, width: usize, fetch: bool) -> Self {
+        Self { data: b.data, row: b.strides[0], panel: width, fetch }
     }
-    let depth = k.div_ceil(PARTS);
-    scratch::with(PARTS * m * n, |sums| {
-        parallel::chunks_mut(m * k * n, sums, m * n, |part, sums| {
-            let first = (part * depth).min(k);
-            let shape = [m, depth.min(k - first)];
-            let a = Matrix { data: a.data.get(first * a.strides[1]..).unwrap_or_default(), shape, ..a };
-            let b = Panels { data: b.data.get(first * b.row..).unwrap_or_default(), ..b };
-            let mut sums = ArrayViewMut2::from_shape((m, n), sums).expect("a part is [M, N]");
-            multiply_block(simd, a, b, &mut sums);
+
+    /// Runs `work` with b in panels of `width` columns. Those beyond the last hold anything.
+    fn packed(b: Matrix<'_, E>, width: usize, work: impl FnOnce(Panels<'_, E>)) {
+        let [k, n] = b.shape;
+        scratch::with(n.div_ceil(width) * width * k, |packed| {
+            parallel::chunks_mut(8 * packed.len(), packed, k * width, |panel, to| {
+                let first = panel * width;
+                b.part([0, first], [k, width.min(n - first)]).copy_rows(to, width);
+            });
+            work(Panels { data: packed, row: width, panel: k * width, fetch: false });
         });
+    }
+
+    /// From a row and a panel on.
+    fn part(self, row: usize, panel: usize) -> Self {
+        Self { data: self.data.get(row * self.row + panel * self.panel..).unwrap_or_default(), ..self }
+    }
+}
+
+/// The ranges of a length cut into as few parts of at most `most` as possible, all nearly equal.
+#[derive(Clone, Copy)]
+struct Cut {
+    parts: usize,
+    len: usize,
+    longer: usize,
+}
+
+impl Cut {
+    fn new(len: usize, most: usize) -> Self {
+        let parts = len.div_ceil(most).max(1);
+        Self { parts, len: len / parts, longer: len % parts }
+    }
+
+    fn part(self, index: usize) -> Range<usize> {
+        let first = |index: usize| index * self.len + index.min(self.longer);
+        first(index)..first(index + 1)
+    }
+
+    fn parts(self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.parts).map(move |index| self.part(index))
+    }
+}
+
+fn multiply<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, mut c: ArrayViewMut2<'_, S::Elem>) {
+    let ([m, k], n, width) = (a.shape, c.ncols(), 2 * S::LANES);
+    for piece in Cut::new(k, DEPTH).parts() {
+        let (depth, add) = (piece.len(), piece.start > 0);
+        let (a, b) = (a.part([0, piece.start], [m, depth]), b.part([piece.start, 0], [depth, n]));
+        match b.strides[1] == 1 && (m <= FEW || m <= IN_PLACE && !b.is_crowded()) {
+            true => multiply_blocks(simd, a, Panels::in_place(b, width, m <= FEW), add, c.view_mut()),
+            false => Panels::packed(b, width, |b| multiply_blocks(simd, a, b, add, c.view_mut())),
+        }
+    }
+}
+
+/// A product of few rows and columns, but a long sum, which is cut into `PARTS`.
+fn in_parts<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, mut c: ArrayViewMut2<'_, S::Elem>) {
+    let ([m, k], n) = (a.shape, c.ncols());
+    let cut = Cut::new(k, k.div_ceil(PARTS));
+    scratch::with(cut.parts * m * n, |sums| {
+        parallel::chunks_mut(m * k * n, sums, m * n, |part, sums| {
+            let part = cut.part(part);
+            let (a, b) = (a.part([0, part.start], [m, part.len()]), b.part([part.start, 0], [part.len(), n]));
+            let mut sums = ArrayViewMut2::from_shape((m, n), sums).expect("a part is [M, N]");
+            multiply_pieces(simd, a, Panels::in_place(b, 2 * S::LANES, true), &mut sums);
+        });
+        let c = c.as_slice_mut().expect("c is not turned");
         c.fill(S::Elem::default());
         for sums in sums.chunks_exact(m * n) {
             c.iter_mut().zip(sums).for_each(|(c, &sum)| *c += sum);
@@ -119,75 +153,124 @@ fn multiply_few<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Panels<'_, S::Elem>
 /// Parts of a long sum.
 const PARTS: usize = 8;
 
-/// Panels of b, and the distances from row to row and from panel to panel.
-#[derive(Clone, Copy)]
-struct Panels<'a, E> {
-    data: &'a [E],
-    row: usize,
-    panel: usize,
-}
-
-fn multiply<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Panels<'_, S::Elem>, c: ArrayViewMut2<'_, S::Elem>) {
-    let ([m, k], n) = (a.shape, c.ncols());
-    // Some 16 blocks of rows, long enough to use a panel from the first cache several times ...
-    let blocks = (m / (4 * S::ROWS)).clamp(1, 16).max(m.div_ceil(8 * S::ROWS));
-    let rows = m.div_ceil(blocks).next_multiple_of(S::ROWS);
-    // ... and as many columns as make a block worth a thread, or, with many rows, more: a is read less often.
-    let panels = match blocks >= 8 {
-        true => 16,
-        false => ((1 << 20) / (rows.min(m) * k * 2 * S::LANES).max(1)).clamp(1, 16),
-    };
-    parallel::blocks_mut(m * k * n, c, [rows, panels * 2 * S::LANES], &|[row, column], mut c| {
-        let a = Matrix { data: a.data.get(row * a.strides[0]..).unwrap_or_default(), shape: [c.nrows(), k], ..a };
-        let b = Panels { data: b.data.get(column / (2 * S::LANES) * b.panel..).unwrap_or_default(), ..b };
-        multiply_block(simd, a, b, &mut c);
+/// Overwrites `c` with (a · b)ᵀ: blocks of a · b are turned.
+fn multiply_turned<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, c: ArrayViewMut2<'_, S::Elem>) {
+    let ([m, k], width) = (a.shape, 2 * S::LANES);
+    Panels::packed(b, width, |b| {
+        let size = [2 * width, m.min(8 * S::ROWS)];
+        parallel::blocks_mut(m * k * c.nrows(), c, size, &|[column, row], mut c| {
+            let (a, b) = (a.part([row, 0], [c.ncols(), k]), b.part(0, column / width));
+            scratch::with(c.len(), |block| {
+                let shape = (c.ncols(), c.nrows());
+                let mut view = ArrayViewMut2::from_shape(shape, &mut *block).expect("the block is as large as c");
+                multiply_pieces(simd, a, b, &mut view);
+                for (j, mut c) in c.rows_mut().into_iter().enumerate() {
+                    c.iter_mut().enumerate().for_each(|(i, c)| *c = block[i * shape.1 + j]);
+                }
+            });
+        });
     });
 }
 
+/// Overwrites `c`, piece by piece.
+fn multiply_pieces<S: Simd>(
+    simd: S,
+    a: Matrix<'_, S::Elem>,
+    b: Panels<'_, S::Elem>,
+    c: &mut ArrayViewMut2<'_, S::Elem>,
+) {
+    for piece in Cut::new(a.shape[1], DEPTH).parts() {
+        let a = a.part([0, piece.start], [a.shape[0], piece.len()]);
+        multiply_block(simd, a, b.part(piece.start, 0), piece.start > 0, c);
+    }
+}
+
+fn multiply_blocks<S: Simd>(
+    simd: S,
+    a: Matrix<'_, S::Elem>,
+    b: Panels<'_, S::Elem>,
+    add: bool,
+    c: ArrayViewMut2<'_, S::Elem>,
+) {
+    let ([m, k], n, width) = (a.shape, c.ncols(), 2 * S::LANES);
+    // Some 16 blocks, for as many threads ...
+    let most = if m <= FEW { FEW } else { (m / (16 * S::ROWS)).clamp(2, 8) * S::ROWS };
+    let rows = m.div_ceil(m.div_ceil(most));
+    // ... of columns where there are few rows.
+    let panels = if m <= FEW { (n / (16 * width)).clamp(2, PANELS) } else { PANELS };
+    parallel::blocks_mut(m * k * n, c, [rows, panels * width], &|[row, column], mut c| {
+        multiply_block(simd, a.part([row, 0], [c.nrows(), k]), b.part(0, column / width), add, &mut c);
+    });
+}
+
+/// Writes a block of c, or adds into it.
 fn multiply_block<S: Simd>(
     simd: S,
     a: Matrix<'_, S::Elem>,
     b: Panels<'_, S::Elem>,
+    add: bool,
     c: &mut ArrayViewMut2<'_, S::Elem>,
 ) {
-    let [m, k] = a.shape;
-    for first in (0..k.max(1)).step_by(DEPTH) {
-        let depth = DEPTH.min(k - first);
-        let origin = first * a.strides[1];
-        let finish = if first == 0 { Finish::Overwrite } else { Finish::Add };
-        let b = Panels { data: b.data.get(first * b.row..).unwrap_or_default(), ..b };
-        if worth_packing(a, c.ncols().div_ceil(2 * S::LANES)) {
-            scratch::with(m * depth, |packed| {
-                let piece = Matrix { data: &a.data[origin..], shape: [m, depth], ..a };
-                piece.copy_by_columns(packed);
-                multiply_piece(simd, Matrix { data: packed, strides: [1, m], ..piece }, b, finish, c);
+    let ([m, depth], panels) = (a.shape, c.ncols().div_ceil(2 * S::LANES));
+    // Rows that share a set of the cache are copied to where they do not, tile by tile; so are columns, which are
+    // read line by line, but use a line for one tile at a time only.
+    match a.strides[1] == 1 {
+        true if panels >= 4 && a.is_crowded() => {
+            let apart = depth + 64 / size_of::<S::Elem>();
+            scratch::with(S::ROWS * apart, |packed| {
+                for rows in Cut::new(m, S::ROWS).parts() {
+                    let tile = a.part([rows.start, 0], [rows.len(), depth]);
+                    tile.copy_rows(packed, apart);
+                    let mut c = c.slice_mut(ndarray::s![rows, ..]);
+                    multiply_rows(simd, Matrix { data: packed, strides: [apart, 1], ..tile }, b, add, &mut c);
+                }
             });
-        } else {
-            let data = a.data.get(origin..).unwrap_or_default();
-            multiply_piece(simd, Matrix { data, shape: [m, depth], ..a }, b, finish, c);
         }
+        false if panels >= 4 && depth >= 64 => scratch::with(m * depth, |packed| {
+            a.transposed().copy_rows(packed, m);
+            multiply_rows(simd, Matrix { data: packed, strides: [1, m], ..a }, b, add, c);
+        }),
+        _ => multiply_rows(simd, a, b, add, c),
     }
 }
 
-/// Whether a should be rearranged for a product with so many panels.
-fn worth_packing<E>(a: Matrix<'_, E>, panels: usize) -> bool {
-    // Lines at distances of 4 KiB share one set of the first cache, which has room for 8 or 12 of them.
-    let crowded = (a.strides[0].max(a.strides[1]) * size_of::<E>()).is_multiple_of(4096);
-    panels >= 8 || crowded && panels >= 2
-}
-
-fn multiply_piece<S: Simd>(
+/// The same with a as it is.
+fn multiply_rows<S: Simd>(
     simd: S,
     a: Matrix<'_, S::Elem>,
     b: Panels<'_, S::Elem>,
-    finish: Finish<'_, S::Elem>,
+    add: bool,
     c: &mut ArrayViewMut2<'_, S::Elem>,
 ) {
-    let segments = [Segment { a: 0, b: 0, len: a.shape[1] }];
-    for (panel, mut c) in c.axis_chunks_iter_mut(ndarray::Axis(1), 2 * S::LANES).enumerate() {
-        let b_data = b.data.get(panel * b.panel..).unwrap_or_default();
-        let product = Product::new(a.data, b_data, [a.strides[1], b.row], &segments);
-        product.write(simd, a.shape[0], |row| Row { from: row * a.strides[0], to: row }, finish, &mut c);
+    let ([m, depth], n, width) = (a.shape, c.ncols(), 2 * S::LANES);
+    let (tiles, panels) = (Cut::new(m, S::ROWS), n.div_ceil(width));
+    // A single row is written in one go.
+    let (width, panels) = if m == 1 && b.panel == width { (n, 1) } else { (width, panels) };
+    let mut write = |index: usize, panel: usize, ahead: (*const S::Elem, usize)| {
+        let rows = tiles.part(index);
+        let factors = Factors {
+            a: &a.data[rows.start * a.strides[0]..],
+            a_strides: a.strides,
+            b: &b.data[panel * b.panel..],
+            b_row: b.row,
+            depth,
+            ahead,
+        };
+        let column = panel * width;
+        factors.write(simd, add, c, [rows.start, column], [rows.len(), width.min(n - column)]);
+    };
+    if b.fetch {
+        // All tiles meet one panel, and fetch the next one.
+        for panel in 0..panels {
+            let next = if panel + 1 < panels { (panel + 1) * b.panel } else { depth * b.row };
+            for index in 0..tiles.parts {
+                write(index, panel, (b.data.as_ptr().wrapping_add(next + index % 2 * S::LANES), b.row));
+            }
+        }
+    } else {
+        for index in 0..tiles.parts {
+            (0..panels).for_each(|panel| write(index, panel, (b.data.as_ptr(), 0)));
+        }
     }
 }
 
@@ -195,9 +278,15 @@ fn multiply_piece<S: Simd>(
 mod tests {
     use super::super::{naive, testing};
     use super::*;
+    use crate::random::{Key, Random};
+    use crate::simd::{Path, forced};
 
-    /// a [M, K] and b [K, N] each as it is and transposed, on each path and with 1, 2 and 8 threads.
-    fn check<E: testing::Number>([m, k, n]: [usize; 3], random: &mut crate::random::Random) {
+    /// a [M, K] and b [K, N], each as it is and transposed, wherever `run` runs the products.
+    fn check<E: testing::Number>(
+        [m, k, n]: [usize; 3],
+        random: &mut Random,
+        run: impl Fn(&(dyn Fn() -> [Vec<E>; 4] + Sync)),
+    ) {
         let [a, b] = [m * k, k * n].map(|len| testing::draw(len, random));
         let expected = naive::gemm([m, k, n], &a, &b);
         let [a, b] = [a, b].map(|numbers| testing::cast::<E>(&numbers));
@@ -205,7 +294,7 @@ mod tests {
             (0..rows * columns).map(|at| numbers[at % rows * columns + at / rows]).collect::<Vec<E>>()
         });
         let bound = naive::gemm([m, k, n], &testing::magnitudes(&a), &testing::magnitudes(&b));
-        testing::on_each_path_and_pool(|| {
+        run(&|| {
             let transposes = [
                 (Matrix::rows(&a, m, k), Matrix::rows(&b, k, n)),
                 (Matrix::rows(&a_t, k, m).transposed(), Matrix::rows(&b, k, n)),
@@ -223,17 +312,28 @@ mod tests {
 
     #[test]
     fn products_agree_with_the_formula() {
-        let mut random = crate::random::Key::new(1).named("gemm").stream();
-        for round in 0..60 {
-            let most = [[20, 20, 70], [130, 600, 10], [70, 30, 140]][round % 3];
-            let shape = most.map(|most| random.below(most + 1));
-            check::<f32>(shape, &mut random);
-            check::<f64>(shape, &mut random);
+        let mut random = Key::new(1).named("gemm").stream();
+        fn on_each_path<T>(test: &(dyn Fn() -> T + Sync)) {
+            Path::available().into_iter().for_each(|path| drop(forced::with(path, test)));
         }
-        // Worth more than one thread, more than one piece of K, rows that crowd the cache.
-        for shape in [[150, 1024, 70], [33, 300, 1100], [1, 5000, 1], [7, 2048, 600]] {
-            check::<f32>(shape, &mut random);
-            check::<f64>(shape, &mut random);
+        // Every remainder of every tile, few rows and many, short sums and such of several pieces.
+        for round in 0..2000 {
+            let most = [[20, 20, 70], [70, 30, 40], [3, 90, 300], [300, 9, 9], [10, 1200, 20]][round % 5];
+            let shape = most.map(|most| random.below(most + 1));
+            check::<f32>(shape, &mut random, |test| on_each_path(test));
+            check::<f64>(shape, &mut random, |test| on_each_path(test));
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let mut random = Key::new(2).named("gemm").stream();
+        // Each worth more than one thread: rows that crowd the cache, several blocks of rows and of columns, long sums
+        // of few rows, a single row, a transposed product.
+        for shape in [[150, 1024, 70], [300, 64, 600], [33, 300, 1100], [7, 5000, 100], [1, 9000, 300], [20, 600, 700]]
+        {
+            check::<f32>(shape, &mut random, |test| testing::on_each_path_and_pool(test));
+            check::<f64>(shape, &mut random, |test| testing::on_each_path_and_pool(test));
         }
     }
 

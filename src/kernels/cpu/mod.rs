@@ -8,6 +8,7 @@ pub(crate) mod conv2d;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
+mod matrix;
 #[cfg(test)]
 mod naive;
 mod panels;
