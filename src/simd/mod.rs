@@ -85,6 +85,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Asks for the line of the cache at `address`, which need not be valid.
     fn prefetch(self, address: *const Self::Elem);
 
+    /// Zeros in the lanes whose tag is not `tag`.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` numbers, and `tags` of `LANES` bytes.
+    unsafe fn load_tagged(self, from: *const Self::Elem, tags: *const u8, tag: u8) -> Self::Vector;
+
     /// # Safety
     /// `to` must be valid for writes of `LANES` numbers.
     unsafe fn store(self, to: *mut Self::Elem, x: Self::Vector);

@@ -16,6 +16,8 @@ pub struct Outer<'a, E> {
     pub counts: [usize; 3],
     /// From one n, i and j to the next, in a and in b.
     pub steps: [[usize; 3]; 2],
+    /// What will be read later, a line of the cache for each product; and from one of them to the next.
+    pub ahead: (&'a [E], usize),
 }
 
 impl<E: Element> Outer<'_, E> {
@@ -75,13 +77,16 @@ impl<E: Element, const R: usize, const V: usize> Kernel<E> for Tile<'_, E, R, V>
 impl<E: Element, const R: usize, const V: usize> Tile<'_, E, R, V> {
     #[inline(always)]
     fn sums<S: Simd<Elem = E>>(&self, simd: S) -> [[S::Vector; V]; R] {
-        let Outer { a, b, counts, steps: [a_steps, b_steps] } = *self.outer;
+        let Outer { a, b, counts, steps: [a_steps, b_steps], ahead } = *self.outer;
+        let (mut ahead, step) = (ahead.0.as_ptr(), ahead.1);
         let mut sums = [[simd.splat(E::zero()); V]; R];
         for n in 0..counts[0] {
             for i in 0..counts[1] {
                 let mut a = a.as_ptr().wrapping_add(n * a_steps[0] + i * a_steps[1]);
                 let mut b = b.as_ptr().wrapping_add(n * b_steps[0] + i * b_steps[1]);
                 for _ in 0..counts[2] {
+                    simd.prefetch(ahead);
+                    ahead = ahead.wrapping_add(step);
                     let mut factors = [simd.splat(E::zero()); V];
                     for v in 0..V {
                         // SAFETY: `add` checked that V registers lie in b, for the last n, i and j too.
@@ -137,9 +142,15 @@ impl<E: Element> Kernel<E> for Pack<'_, E> {
             let [read, written] = [columns, width].map(|numbers| simd.first(numbers.saturating_sub(first)));
             let mut from = self.from.as_ptr().wrapping_add(first);
             let mut to = self.to.as_mut_ptr().wrapping_add(first);
+            let is_whole = first + S::LANES <= columns;
             for _ in 0..rows {
                 // SAFETY: `pack` checked both slices; the masks hold no more than what is left of a row.
-                unsafe { simd.store_first(to, written, simd.load_first(from, read)) };
+                unsafe {
+                    match is_whole {
+                        true => simd.store(to, simd.load(from)),
+                        false => simd.store_first(to, written, simd.load_first(from, read)),
+                    }
+                }
                 (from, to) = (from.wrapping_add(self.step), to.wrapping_add(width));
             }
         }

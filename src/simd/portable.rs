@@ -109,6 +109,16 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     fn prefetch(self, _: *const E) {}
 
     #[inline(always)]
+    unsafe fn load_tagged(self, from: *const E, tags: *const u8, tag: u8) -> [E; L] {
+        // SAFETY: the caller vouches for L numbers and L bytes, and arrays of bytes are aligned as one.
+        let (mut loaded, tags) = unsafe { (self.load(from), tags.cast::<[u8; L]>().read()) };
+        for lane in 0..L {
+            loaded[lane] = if tags[lane] == tag { loaded[lane] } else { E::zero() };
+        }
+        loaded
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut E, x: [E; L]) {
         // SAFETY: the caller vouches for L numbers; an array of them is aligned as one.
         unsafe { to.cast::<[E; L]>().write(x) }

@@ -16,22 +16,27 @@ pub const LISTS: usize = 64;
 pub struct Lists<E> {
     at: [u32; NUMBERS],
     values: [E; NUMBERS],
-    lens: [usize; LISTS],
+    /// Where each list ends.
+    ends: [usize; LISTS],
     count: usize,
     room: usize,
-    /// For each tap that may have won, the place of the patch it belongs to.
-    places: [u32; 256],
-    /// No place in a list is larger.
-    reach: usize,
+    /// How far a patch is from that of tap 0, for each tap of a window.
+    taps: [u32; 256],
+    /// The largest place of a patch.
+    last: u32,
 }
 
-/// The place of taps that meet nothing.
-const NOWHERE: u32 = u32::MAX;
-
 impl<E: Element> Lists<E> {
-    pub fn new() -> Self {
-        let (at, values, lens) = ([0; NUMBERS], [E::zero(); NUMBERS], [0; LISTS]);
-        Self { at, values, lens, count: 0, room: 0, places: [NOWHERE; 256], reach: 0 }
+    /// Empty lists, for windows of these `taps`, and patches at `last` or before it.
+    ///
+    /// # Panics
+    /// Where that is beyond `u32`.
+    pub fn new(taps: impl Iterator<Item = usize>, last: usize) -> Self {
+        let mut places = [0; 256];
+        places.iter_mut().zip(taps).for_each(|(place, tap)| *place = tap as u32);
+        let last = u32::try_from(last).expect("a picture has no more numbers");
+        let (at, values, ends) = ([0; NUMBERS], [E::zero(); NUMBERS], [0; LISTS]);
+        Self { at, values, ends, count: 0, room: 0, taps: places, last }
     }
 
     /// Empties the lists. From now on there are `count`, each with room for `room` numbers.
@@ -40,44 +45,37 @@ impl<E: Element> Lists<E> {
     /// Where there is not so much room.
     pub fn clear(&mut self, count: usize, room: usize) {
         assert!(count <= LISTS && room <= NUMBERS && count * room <= NUMBERS);
-        (self.lens, self.count, self.room) = ([0; LISTS], count, room);
-        (self.places, self.reach) = ([NOWHERE; 256], 0);
+        self.ends = std::array::from_fn(|list| list * room);
+        (self.count, self.room) = (count, room);
     }
 
-    /// Appends values[l] to list l, for all lists, where it is not 0: at the place of the tap argmax[l]. `places` are
-    /// those of taps 0, 1, …; what belongs to another tap, or to one without a place, is left out.
-    ///
-    /// # Panics
-    /// Where a list is full.
+    /// Appends values[l] to list l, for all lists, where it is not 0: for the patch of tap argmax[l] of a window, the
+    /// patch of whose tap 0 is at `origin`, which may lie outside the picture.
     #[inline(always)]
-    pub fn append(&mut self, places: impl Iterator<Item = Option<usize>>, values: &[E], argmax: &[u8]) {
-        for (to, place) in self.places.iter_mut().zip(places) {
-            self.reach = self.reach.max(place.unwrap_or(0));
-            *to = place.and_then(|place| u32::try_from(place).ok()).unwrap_or(NOWHERE);
-        }
-        let lists = self.lens.iter_mut().enumerate().zip(values.iter().zip(argmax));
-        for ((list, len), (&value, &tap)) in lists {
+    #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "NaN is not 0")]
+    pub fn append(&mut self, origin: isize, values: &[E], argmax: &[u8]) {
+        for (end, (&value, &tap)) in self.ends[..self.count].iter_mut().zip(values.iter().zip(argmax)) {
+            let place = (origin as u32).wrapping_add(self.taps[usize::from(tap)]);
             // Always written, and only sometimes kept: no branch to guess wrong.
-            let (place, slot) = (self.places[usize::from(tap)], list * self.room + *len);
-            self.at[slot] = place;
-            self.values[slot] = value;
-            *len += usize::from((value != E::zero()) & (place != NOWHERE));
+            self.at[*end % NUMBERS] = place.min(self.last);
+            self.values[*end % NUMBERS] = value;
+            *end += usize::from(!(value.abs() <= E::zero()));
         }
     }
 
     /// Adds the products of each list with the patches of `x` into the tile's part of its sums: `sums` [count, KH, width].
-    /// The tile reads whole registers of `x`.
+    /// The tile reads whole registers of `x`. Meanwhile, each product fetches a line of the cache of what comes `ahead`.
     ///
     /// # Panics
     /// Where a slice is too short.
-    pub fn add_weights<S: Simd<Elem = E>>(&self, simd: S, tile: &Tile, x: &[E], sums: &mut [E]) {
+    pub fn add_weights<S: Simd<Elem = E>>(&self, simd: S, tile: &Tile, x: &[E], ahead: &[E], sums: &mut [E]) {
         self.check::<S>(tile, tile.registers * S::LANES, x.len(), sums.len());
-        let (lists, x, sums) = (self, x.as_ptr(), sums.as_mut_ptr());
+        let (lists, x, ahead, sums) = (self, x.as_ptr(), ahead.as_ptr(), sums.as_mut_ptr());
         macro_rules! of_size {
             ($(($u:literal $v:literal))*) => {
                 match (tile.rows, tile.registers) {
                     $(($u, $v) if $u * $v <= most_registers::<S>() => {
-                        simd.vectorize(Weights::<_, $u, $v> { lists, tile, x, sums })
+                        simd.vectorize(Weights::<_, $u, $v> { lists, tile, x, ahead, sums })
                     })*
                     _ => unreachable!("{tile:?}"),
                 }
@@ -119,7 +117,7 @@ impl<E: Element> Lists<E> {
             let run = tile.steps[side].saturating_mul(tile.first[0]).saturating_add(tile.first[1]);
             run.saturating_add(last(tile.steps[side], tile.rows))
         });
-        assert!(x_last.saturating_add(self.reach).saturating_add(columns) <= x);
+        assert!(x_last.saturating_add(self.last as usize).saturating_add(columns) <= x);
         let w_last = w_last.saturating_add(last(tile.list_step, self.count));
         assert!(w_last.saturating_add(tile.registers * S::LANES) <= w);
         assert!((1..=S::LANES).contains(&(tile.columns.saturating_sub((tile.registers - 1) * S::LANES))));
@@ -128,7 +126,7 @@ impl<E: Element> Lists<E> {
     /// The places and values of a list.
     #[inline(always)]
     fn numbers(&self, list: usize) -> impl Iterator<Item = (usize, E)> {
-        let numbers = list * self.room..list * self.room + self.lens[list];
+        let numbers = list * self.room..self.ends[list];
         let at = self.at[numbers.clone()].iter().map(|&at| at as usize);
         at.zip(self.values[numbers].iter().copied())
     }
@@ -137,6 +135,24 @@ impl<E: Element> Lists<E> {
 /// Registers that a tile may fill.
 const fn most_registers<S: Simd>() -> usize {
     if S::ROWS >= 12 { 24 } else { 2 * S::ROWS }
+}
+
+/// Overwrites `to` with the numbers of `from` whose tag is `tag`; zeros elsewhere, and beyond them.
+#[inline(always)]
+pub fn select<S: Simd>(simd: S, from: &[S::Elem], tags: &[u8], tag: u8, to: &mut [S::Elem]) {
+    assert!(from.len() == tags.len() && from.len() <= to.len());
+    let whole = from.len() / S::LANES * S::LANES;
+    for at in (0..whole).step_by(S::LANES) {
+        // SAFETY: all three hold a register's numbers from `at` on.
+        unsafe {
+            let numbers = simd.load_tagged(from.as_ptr().add(at), tags.as_ptr().add(at), tag);
+            simd.store(to.as_mut_ptr().add(at), numbers);
+        }
+    }
+    to[whole..].fill(S::Elem::default());
+    for at in whole..from.len() {
+        to[at] = std::hint::select_unpredictable(tags[at] == tag, from[at], S::Elem::default());
+    }
 }
 
 /// A part of a patch, and of w: some of its runs, and of these some columns.
@@ -178,6 +194,7 @@ struct Weights<'a, E, const U: usize, const V: usize> {
     lists: &'a Lists<E>,
     tile: &'a Tile,
     x: *const E,
+    ahead: *const E,
     sums: *mut E,
 }
 
@@ -188,9 +205,12 @@ impl<E: Element, const U: usize, const V: usize> Kernel<E> for Weights<'_, E, U,
     fn run<S: Simd<Elem = E>>(self, simd: S) {
         let Tile { first, steps, list_step, .. } = *self.tile;
         let x = self.x.wrapping_add(first[0] * steps[0] + first[1]);
+        let mut ahead = self.ahead;
         for list in 0..self.lists.count {
             let mut sums = [[simd.splat(E::zero()); V]; U];
             for (at, value) in self.lists.numbers(list) {
+                simd.prefetch(ahead);
+                ahead = ahead.wrapping_add(64 / size_of::<E>());
                 let (x, value) = (x.wrapping_add(at), simd.splat(value));
                 for u in 0..U {
                     for v in 0..V {

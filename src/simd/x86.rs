@@ -112,7 +112,8 @@ macro_rules! not_tiny {
 
 macro_rules! avx512 {
     ($elem:ty, $vector:ty, $mask:ty, $maskz_load:ident, $mask_store:ident, $to_bits:ident, $test_bits:ident,
-     $set1_bits:ident, $maskz_move:ident, $compare:ident, $mask_compare:ident, $blend:ident, $($method:ident),*) => {
+     $set1_bits:ident, $maskz_move:ident, $compare:ident, $mask_compare:ident, $blend:ident, $tagged:ident,
+     $($method:ident),*) => {
         impl Simd for Avx512<$elem> {
             methods!($elem, $vector, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", $($method),*);
             type Mask = $mask;
@@ -160,12 +161,43 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            unsafe fn load_tagged(self, from: *const $elem, tags: *const u8, tag: u8) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions; the caller vouches for the memory.
+                unsafe {
+                    let tagged = $tagged(tags, tag);
+                    $maskz_load(tagged, from)
+                }
+            }
+
+            #[inline(always)]
             unsafe fn store_first(self, to: *mut $elem, mask: $mask, x: $vector) {
                 // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
                 unsafe { $mask_store(to, mask, x) }
             }
         }
     };
+}
+
+/// The lanes, of sixteen, with this tag.
+///
+/// # Safety
+/// `tags` must be valid for reads of sixteen bytes.
+#[target_feature(enable = "avx512bw,avx512vl")]
+#[inline]
+unsafe fn tagged_of_16(tags: *const u8, tag: u8) -> __mmask16 {
+    // SAFETY: handed on to the caller.
+    _mm_cmpeq_epi8_mask(unsafe { _mm_loadu_si128(tags.cast()) }, _mm_set1_epi8(tag as i8))
+}
+
+/// The lanes, of eight, with this tag.
+///
+/// # Safety
+/// `tags` must be valid for reads of eight bytes.
+#[target_feature(enable = "avx512bw,avx512vl")]
+#[inline]
+unsafe fn tagged_of_8(tags: *const u8, tag: u8) -> __mmask8 {
+    // SAFETY: handed on to the caller.
+    _mm_cmpeq_epi8_mask(unsafe { _mm_loadl_epi64(tags.cast()) }, _mm_set1_epi8(tag as i8)) as __mmask8
 }
 
 avx512!(
@@ -181,6 +213,7 @@ avx512!(
     _mm512_cmp_ps_mask,
     _mm512_mask_cmp_ps_mask,
     _mm512_mask_blend_ps,
+    tagged_of_16,
     _mm512_set1_ps,
     _mm512_add_ps,
     _mm512_fmadd_ps,
@@ -200,6 +233,7 @@ avx512!(
     _mm512_cmp_pd_mask,
     _mm512_mask_cmp_pd_mask,
     _mm512_mask_blend_pd,
+    tagged_of_8,
     _mm512_set1_pd,
     _mm512_add_pd,
     _mm512_fmadd_pd,
@@ -210,7 +244,7 @@ avx512!(
 macro_rules! avx2 {
     ($elem:ty, $vector:ty, $mask_of:expr, $maskload:ident, $maskstore:ident, $to_bits:ident, $of_bits:ident,
      $set1_bits:ident, $equal_bits:ident, $compare:ident, $and:ident, $blend:ident, $to_words:expr,
-     $($method:ident),*) => {
+     $tagged:ident, $($method:ident),*) => {
         impl Simd for Avx2<$elem> {
             methods!($elem, $vector, "avx2,fma", $($method),*);
             type Mask = __m256i;
@@ -266,6 +300,15 @@ macro_rules! avx2 {
             }
 
             #[inline(always)]
+            unsafe fn load_tagged(self, from: *const $elem, tags: *const u8, tag: u8) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions; the caller vouches for the memory.
+                unsafe {
+                    let tagged = $tagged(tags, tag);
+                    $maskload(from, tagged)
+                }
+            }
+
+            #[inline(always)]
             unsafe fn store_first(self, to: *mut $elem, mask: __m256i, x: $vector) {
                 // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
                 unsafe { $maskstore(to, mask, x) }
@@ -304,6 +347,30 @@ fn words_of_4(x: __m256d) -> __m128i {
     _mm_packs_epi32(x, x)
 }
 
+/// All bits in the lanes, of eight, with this tag.
+///
+/// # Safety
+/// `tags` must be valid for reads of eight bytes.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn wide_tagged_of_8(tags: *const u8, tag: u8) -> __m256i {
+    // SAFETY: handed on to the caller.
+    let tags = unsafe { _mm_loadl_epi64(tags.cast()) };
+    _mm256_cvtepi8_epi32(_mm_cmpeq_epi8(tags, _mm_set1_epi8(tag as i8)))
+}
+
+/// All bits in the lanes, of four, with this tag.
+///
+/// # Safety
+/// `tags` must be valid for reads of four bytes.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn wide_tagged_of_4(tags: *const u8, tag: u8) -> __m256i {
+    // SAFETY: handed on to the caller.
+    let tags = _mm_cvtsi32_si128(unsafe { tags.cast::<i32>().read_unaligned() });
+    _mm256_cvtepi8_epi64(_mm_cmpeq_epi8(tags, _mm_set1_epi8(tag as i8)))
+}
+
 avx2!(
     f32,
     __m256,
@@ -318,6 +385,7 @@ avx2!(
     _mm256_and_ps,
     _mm256_blendv_ps,
     words_of_8,
+    wide_tagged_of_8,
     _mm256_set1_ps,
     _mm256_add_ps,
     _mm256_fmadd_ps,
@@ -338,6 +406,7 @@ avx2!(
     _mm256_and_pd,
     _mm256_blendv_pd,
     words_of_4,
+    wide_tagged_of_4,
     _mm256_set1_pd,
     _mm256_add_pd,
     _mm256_fmadd_pd,

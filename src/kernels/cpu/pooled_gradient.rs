@@ -13,7 +13,7 @@ use super::weight_gradient::{Gradient, Part, WeightGradient, part, units_in_chun
 use super::{parallel, scratch};
 use crate::element::Element;
 use crate::shape::Geometry2D;
-use crate::simd::sparse::{LISTS, Lists, NUMBERS, tiles};
+use crate::simd::sparse::{LISTS, Lists, NUMBERS, select, tiles};
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
@@ -54,10 +54,13 @@ fn image_len(shape: &Conv2DShape) -> usize {
     shape.geometry.input[0] * shape.geometry.input[1] * shape.c_in
 }
 
+/// Numbers in a picture whose zeros around it are written down, at most.
+const LARGEST: usize = 1 << 26;
+
 /// Whether the runs of a patch fill registers, and most of dz is 0.
 fn is_worth_lists(shape: &Conv2DShape, pool: &Geometry2D) -> bool {
     let Geometry2D { kernel, dilation, .. } = shape.geometry;
-    let fits = u32::try_from(Frame::new(shape).len).is_ok();
+    let fits = Frame::new(shape).len <= LARGEST;
     shape.groups == 1
         && dilation[1] == 1
         && kernel[1] * shape.c_in >= 32
@@ -88,14 +91,14 @@ impl<E: Element> Kernel<E> for Sparse<'_, E> {
         let images = units_in_chunk(shape.batch, sums_len);
         let chunks = shape.batch.div_ceil(images);
         let work = shape.batch * gradient.pool.pixels() * dw.len();
-        aligned(chunks * sums_len, |sums| {
+        scratch::with(chunks * sums_len, |sums| {
             let task = |chunk: usize, w: &[E], sums: &mut [E], dx: Option<&mut [E]>| {
                 let images = chunk * images..shape.batch.min((chunk + 1) * images);
                 Task { cut: &cut, x, w, gradient, images }.add(simd, sums, dx);
             };
             match dx {
                 None => parallel::chunks_mut(work, sums, sums_len, |chunk, sums| task(chunk, &[], sums, None)),
-                Some(dx) => aligned(sums_len, |packed| {
+                Some(dx) => scratch::with(sums_len, |packed| {
                     cut.pack(simd, w, packed);
                     parallel::pairs_mut(2 * work, [sums, dx], [sums_len, images * image_len], |chunk, sums, dx| {
                         task(chunk, packed, sums, Some(dx));
@@ -109,16 +112,8 @@ impl<E: Element> Kernel<E> for Sparse<'_, E> {
     }
 }
 
-/// Numbers that fill a line of the cache.
+/// Numbers that fill lines of the cache.
 const LINE: usize = 16;
-
-/// Runs `work` with `len` numbers that hold anything, and begin at a line of the cache.
-fn aligned<E: Element, T>(len: usize, work: impl FnOnce(&mut [E]) -> T) -> T {
-    scratch::with(len + LINE, |memory: &mut [E]| {
-        let skip = memory.as_ptr().align_offset(64).min(LINE);
-        work(&mut memory[skip..][..len])
-    })
-}
 
 /// A picture with all the zeros around it that any tap meets.
 #[derive(Clone, Copy)]
@@ -126,6 +121,8 @@ struct Frame {
     /// Numbers in a row, and in all rows, and a little more: tiles read whole registers.
     row: usize,
     len: usize,
+    /// From the patch of one pixel of z to that of the next below it, and to its right.
+    steps: [usize; 2],
 }
 
 impl Frame {
@@ -136,7 +133,13 @@ impl Frame {
             reach.max(before[axis] + input[axis])
         });
         let row = width.saturating_mul(shape.c_in);
-        Self { row, len: row.saturating_mul(height).saturating_add(LINE).next_multiple_of(LINE) }
+        let len = row.saturating_mul(height).saturating_add(2 * LINE - 1) / LINE * LINE;
+        Self { row, len, steps: [stride[0].saturating_mul(row), stride[1].saturating_mul(shape.c_in)] }
+    }
+
+    /// Where the patch of a pixel of z begins.
+    fn patch(&self, [row, column]: [usize; 2]) -> usize {
+        row * self.steps[0] + column * self.steps[1]
     }
 }
 
@@ -185,8 +188,17 @@ impl<'a> Cut<'a> {
         });
     }
 
+    /// Whether an image is its own frame: there are no zeros around it, registers begin at lines of the cache, and tiles
+    /// read nothing beyond it.
+    fn is_framed<E>(&self, x: &[E]) -> bool {
+        let Geometry2D { input, before, .. } = self.shape.geometry;
+        let is_frame = before == [0, 0] && self.frame.len - LINE == image_len(self.shape).next_multiple_of(LINE);
+        let is_even = self.run == self.width && x.as_ptr().addr().is_multiple_of(64);
+        is_frame && self.frame.row == input[1] * self.shape.c_in && is_even
+    }
+
     /// The strips of windows: rows and columns.
-    fn strips(&self, pool: &Geometry2D) -> impl Iterator<Item = [Range<usize>; 2]> {
+    fn strips(&self, pool: &Geometry2D) -> impl ExactSizeIterator<Item = [Range<usize>; 2]> {
         let (output, strip) = (pool.output, self.strip);
         let [rows, columns] = [0, 1].map(|axis| output[axis].div_ceil(strip[axis]));
         (0..rows * columns).map(move |at| [part(output[0], rows, at / columns), part(output[1], columns, at % columns)])
@@ -233,27 +245,33 @@ struct Task<'a, E> {
 impl<E: Element> Task<'_, E> {
     /// Overwrites `sums` [F, KH, width] and the images' dx.
     fn add<S: Simd<Elem = E>>(&self, simd: S, sums: &mut [E], mut dx: Option<&mut [E]>) {
-        let (cut, len) = (self.cut, image_len(self.cut.shape));
-        let mut lists = Lists::new();
-        aligned(2 * cut.frame.len, |frames| {
+        let (cut, len, pool) = (self.cut, image_len(self.cut.shape), self.gradient.pool);
+        let taps = (0..pool.kernel[0]).flat_map(|u| (0..pool.kernel[1]).map(move |v| cut.frame.patch([u, v])));
+        let mut lists = Lists::new(taps, cut.frame.patch(pool.input.map(|size| size - 1)));
+        sums.fill(E::zero());
+        scratch::with(2 * cut.frame.len, |frames| {
             let (x_frame, dx_frame) = frames.split_at_mut(cut.frame.len);
             x_frame.fill(E::zero());
-            sums.fill(E::zero());
             for (index, image) in self.images.clone().enumerate() {
-                self.each_row(|framed, row| {
-                    x_frame[framed].copy_from_slice(&self.x[image * len..][row]);
-                });
+                let x = &self.x[image * len..];
+                let x = if cut.is_framed(x) { &x[..len] } else { self.frame(x, x_frame) };
                 let Some(dx) = &mut dx else {
-                    self.add_image(simd, &mut lists, image, x_frame, sums, None);
+                    self.add_image(simd, &mut lists, image, x, sums, None);
                     continue;
                 };
                 dx_frame.fill(E::zero());
-                self.add_image(simd, &mut lists, image, x_frame, sums, Some(dx_frame));
+                self.add_image(simd, &mut lists, image, x, sums, Some(dx_frame));
                 self.each_row(|framed, row| {
                     simd.vectorize(Flush { from: &dx_frame[framed], to: &mut dx[index * len..][row] });
                 });
             }
         });
+    }
+
+    /// The image that `x` begins with, copied into a frame.
+    fn frame<'a>(&self, x: &[E], frame: &'a mut [E]) -> &'a [E] {
+        self.each_row(|framed, row| frame[framed].copy_from_slice(&x[row]));
+        frame
     }
 
     /// Where each row of a picture lies in the frame, and in the picture.
@@ -277,14 +295,18 @@ impl<E: Element> Task<'_, E> {
     ) {
         let (cut, Conv2DShape { geometry, c_out, .. }) = (self.cut, *self.cut.shape);
         let runs = [geometry.kernel[0], cut.run];
-        for strip in cut.strips(&self.gradient.pool) {
+        let steps = [geometry.dilation[0] * cut.frame.row, cut.width];
+        let (strips, next) = (cut.strips(&self.gradient.pool), self.x.get((image + 1) * image_len(cut.shape)..));
+        for (index, strip) in cut.strips(&self.gradient.pool).enumerate() {
+            // The next image comes nearer, a part with each strip.
+            let ahead = part(image_len(cut.shape), strips.len(), index).start;
+            let ahead = next.and_then(|x| x.get(ahead..)).unwrap_or_default();
             for first in (0..c_out).step_by(cut.filters) {
                 let filters = first..c_out.min(first + cut.filters);
                 self.list(lists, image, &strip, &filters);
                 let part = first * cut.filter_len()..filters.end * cut.filter_len();
-                let steps = [geometry.dilation[0] * cut.frame.row, cut.width];
                 for tile in tiles::<S>(runs, steps) {
-                    lists.add_weights(simd, &tile, x, &mut sums[part.clone()]);
+                    lists.add_weights(simd, &tile, x, ahead, &mut sums[part.clone()]);
                 }
                 let Some(dx) = &mut dx else { continue };
                 for tile in tiles::<S>(runs, steps) {
@@ -296,18 +318,21 @@ impl<E: Element> Task<'_, E> {
 
     /// Lists the numbers of some windows and filters.
     fn list(&self, lists: &mut Lists<E>, image: usize, [rows, columns]: &[Range<usize>; 2], filters: &Range<usize>) {
-        let (cut, Conv2DShape { geometry, c_in, c_out, .. }) = (self.cut, *self.cut.shape);
-        let PooledGradient { pool, dy, argmax } = self.gradient;
+        let (PooledGradient { pool, dy, argmax }, c_out) = (self.gradient, self.cut.shape.c_out);
+        let is_inside = |axis: usize, at: usize| {
+            let first = at * pool.stride[axis];
+            first + pool.kernel[axis] > pool.before[axis] && first < pool.before[axis] + pool.input[axis]
+        };
+        let [down, right] = [[1, 0], [0, 1]].map(|step| self.cut.frame.patch(step) as isize);
         lists.clear(filters.len(), rows.len() * columns.len());
-        for (i, j) in rows.clone().flat_map(|i| columns.clone().map(move |j| (i, j))) {
-            let places = (0..pool.taps()).map(|tap| {
-                let row = pool.meets(0, i, tap / pool.kernel[1])?;
-                let column = pool.meets(1, j, tap % pool.kernel[1])?;
-                Some(row * geometry.stride[0] * cut.frame.row + column * geometry.stride[1] * c_in)
-            });
-            let pixel = ((image * pool.output[0] + i) * pool.output[1] + j) * c_out;
-            let numbers = pixel + filters.start..pixel + filters.end;
-            lists.append(places, &dy[numbers.clone()], &argmax[numbers]);
+        for i in rows.clone().filter(|&i| is_inside(0, i)) {
+            for j in columns.clone().filter(|&j| is_inside(1, j)) {
+                let [row, column] =
+                    [(0, i), (1, j)].map(|(axis, at)| (at * pool.stride[axis]) as isize - pool.before[axis] as isize);
+                let pixel = ((image * pool.output[0] + i) * pool.output[1] + j) * c_out;
+                let numbers = pixel + filters.start..pixel + filters.end;
+                lists.append(row * down + column * right, &dy[numbers.clone()], &argmax[numbers]);
+            }
         }
     }
 }
@@ -386,44 +411,36 @@ impl<E: Element> Kernel<E> for Expand<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<Elem = E>>(self, _: S) {
+    fn run<S: Simd<Elem = E>>(self, simd: S) {
         let (PooledGradient { pool, dy, argmax }, part) = (*self.gradient, self.part);
-        let ([steps_down, steps], columns) = (pool.stride, part.columns.start + pool.before[1]);
+        let ([down, right], row_len) = (pool.stride, pool.output[1] * self.filters);
         for (row, to) in part.rows.clone().zip(self.to.chunks_exact_mut(part.columns.len() * self.width)) {
-            // The window and the tap that a pixel is in, if it is in one.
-            let (i, u) = ((row + pool.before[0]) / steps_down, (row + pool.before[0]) % steps_down);
-            let (mut j, mut v) = (columns / steps, columns % steps);
+            // The windows that the row is in, and their row of taps, if it is in any.
+            let (i, u) = ((row + pool.before[0]) / down, (row + pool.before[0]) % down);
+            if u >= pool.kernel[0] || i >= pool.output[0] {
+                to.fill(E::zero());
+                continue;
+            }
+            let numbers = (part.image * pool.output[0] + i) * row_len..;
+            let (dy, argmax) = (&dy[numbers.clone()][..row_len], &argmax[numbers][..row_len]);
+            let windows = dy.chunks_exact(self.filters).zip(argmax.chunks_exact(self.filters));
+            let first = part.columns.start + pool.before[1];
+            let (mut windows, mut v) = (windows.skip(first / right), first % right);
+            let mut window = windows.next();
             for to in to.chunks_exact_mut(self.width) {
-                if u < pool.kernel[0] && v < pool.kernel[1] && i < pool.output[0] && j < pool.output[1] {
-                    let window = (part.image * pool.output[0] + i) * pool.output[1] + j;
-                    let numbers = window * self.filters + part.filters.start..window * self.filters + part.filters.end;
-                    select::<S>(to, &dy[numbers.clone()], &argmax[numbers], (u * pool.kernel[1] + v) as u8);
-                } else {
-                    to.fill(E::zero());
+                match window {
+                    Some((dy, argmax)) if v < pool.kernel[1] => {
+                        let tap = (u * pool.kernel[1] + v) as u8;
+                        select(simd, &dy[part.filters.clone()], &argmax[part.filters.clone()], tap, to);
+                    }
+                    _ => to.fill(E::zero()),
                 }
-                (j, v) = if v + 1 < steps { (j, v + 1) } else { (j + 1, 0) };
+                v += 1;
+                if v == right {
+                    (window, v) = (windows.next(), 0);
+                }
             }
         }
-    }
-}
-
-/// What of `dy` belongs to `tap`; zeros elsewhere, and beyond it.
-#[inline(always)]
-fn select<S: Simd>(to: &mut [S::Elem], dy: &[S::Elem], argmax: &[u8], tap: u8) {
-    let zero = S::Elem::default();
-    let some = |to: &mut [S::Elem], dy: &[S::Elem], argmax: &[u8]| {
-        for (to, (&dy, &argmax)) in to.iter_mut().zip(dy.iter().zip(argmax)) {
-            *to = if argmax == tap { dy } else { zero };
-        }
-    };
-    // Registers of known length, and a rest.
-    let (mut registers, rest) = (to.chunks_exact_mut(S::LANES), dy.len() / S::LANES * S::LANES);
-    for (to, (dy, argmax)) in registers.by_ref().zip(dy.chunks_exact(S::LANES).zip(argmax.chunks_exact(S::LANES))) {
-        some(to, dy, argmax);
-    }
-    if rest < to.len() {
-        to[rest..].fill(zero);
-        some(&mut to[rest..], &dy[rest..], &argmax[rest..]);
     }
 }
 

@@ -134,7 +134,8 @@ impl<'a> Cut<'a> {
         let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
         let ([kh, kw], [height, length]) = (geometry.kernel, geometry.output);
         let (c, f) = (c_in / groups, c_out / groups);
-        let together = c < FEW && geometry.dilation[1] == 1;
+        let framed = (length - 1) * geometry.stride[1] + kw;
+        let together = c < FEW && kw > 1 && geometry.dilation[1] == 1 && framed <= 2 * geometry.input[1] + FEW;
         let (taps, depth) = if together { ([kh, 1], kw * c) } else { ([kh, kw], c) };
         let width = if f > S::LANES { 2 * S::LANES } else { S::LANES };
         let pixels = STRIP / (width * size_of::<S::Elem>());
@@ -316,18 +317,17 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
         sums: &mut [E],
     ) {
         let (cut, shape) = (self.cut, self.cut.shape);
-        let ([height, length], (filters, width)) = (shape.geometry.output, cut.filters::<S>(panel));
+        let Conv2DShape { geometry, .. } = *shape;
+        let ([height, length], (filters, width)) = (geometry.output, cut.filters::<S>(panel));
         let row_strips = outputs.len().div_ceil(cut.strip[0]);
         let column_strips = length.div_ceil(cut.strip[1]);
         for strip in 0..row_strips * column_strips {
             let rows = part(outputs.len(), row_strips, strip / column_strips);
             let rows = outputs.start + rows.start..outputs.start + rows.end;
             let columns = part(length, column_strips, strip % column_strips);
+            let first = (images.start * height + rows.start) * length + columns.start;
             let (dy, steps) = match self.dy.dense().filter(|_| shape.groups == 1 && shape.c_out == width) {
-                Some(dy) => {
-                    let first = (images.start * height + rows.start) * length + columns.start;
-                    (&dy[first * width..], [height * length, length, 1])
-                }
+                Some(dy) => (&dy[first * width..], [height * length, length, 1]),
                 None => {
                     let len = rows.len() * columns.len();
                     for (image, to) in images.clone().zip(memory.chunks_exact_mut(len * width)) {
@@ -338,7 +338,14 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
                     (&memory[..images.len() * len * width], [len, columns.len(), 1])
                 }
             };
-            let strip = Strip { images: images.len(), rows, columns, dy, steps: steps.map(|step| step * width), width };
+            // What the next strip reads of dy, and the same strip of the next images of x.
+            let next = first + images.len() * rows.len() * columns.len();
+            let next_dy = self.dy.dense().and_then(|dy| dy.get(next * shape.c_out + filters.start..));
+            let x_first = (images.end * geometry.input[0] + rows.start * geometry.stride[0]) * geometry.input[1];
+            let next_x = self.x.get(x_first * shape.c_in..).filter(|_| panel == self.panels.start);
+            let next = [(next_dy.unwrap_or_default(), shape.c_out), (next_x.unwrap_or_default(), shape.c_in)];
+            let steps = steps.map(|step| step * width);
+            let strip = Strip { images: images.len(), rows, columns, dy, steps, width, next };
             self.add_strip(simd, source, &strip, sums);
         }
     }
@@ -346,6 +353,7 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
     /// Adds the products of a strip of outputs: for all blocks and taps.
     fn add_strip<S: Simd<Elem = E>>(&self, simd: S, source: Source<'_, E>, strip: &Strip<'_, E>, sums: &mut [E]) {
         let (cut, geometry) = (self.cut, &self.cut.shape.geometry);
+        let mut tile = 0;
         for block in (0..cut.blocks).map(|index| cut.block(index)) {
             // A pixel of x has so many numbers, and the block begins here.
             let (pixel, start) = match source.pixel {
@@ -363,6 +371,7 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
                 }
                 let a = start + ((row - source.first_row) * source.row + column) * pixel;
                 let [first_row, first_column] = [rows.start - strip.rows.start, columns.start - strip.columns.start];
+                tile += 1;
                 let outer = Outer {
                     a: &source.x[a..],
                     b: &strip.dy[first_row * strip.steps[1] + first_column * strip.steps[2]..],
@@ -371,6 +380,7 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
                         [source.image, geometry.stride[0] * source.row, geometry.stride[1]].map(|step| step * pixel),
                         strip.steps,
                     ],
+                    ahead: strip.ahead(tile - 1),
                 };
                 let sums = &mut sums[cut.sums_of(&block, tap)..][..block.len() * strip.width];
                 outer.add(simd, block.len(), sums);
@@ -388,6 +398,22 @@ struct Strip<'a, E> {
     dy: &'a [E],
     steps: [usize; 3],
     width: usize,
+    /// What of dy, and of x, will be read next, and the numbers of a pixel there.
+    next: [(&'a [E], usize); 2],
+}
+
+impl<E> Strip<'_, E> {
+    /// What tile `tile` of the strip fetches ahead: a line of the cache of each pixel, of dy first.
+    fn ahead(&self, tile: usize) -> (&[E], usize) {
+        let line = 64 / size_of::<E>();
+        let [(dy, dy_step), (x, x_step)] = self.next;
+        let lines = self.width.div_ceil(line);
+        match tile.checked_sub(lines) {
+            None => dy.get(tile * line..).map_or((&[], 0), |dy| (dy, dy_step)),
+            Some(tile) if tile * line < x_step => x.get(tile * line..).map_or((&[], 0), |x| (x, x_step)),
+            Some(_) => (&[], 0),
+        }
+    }
 }
 
 /// Overwrites rows `first` … of dw [KH·KW·C/groups, F] with the sums of all chunks.
