@@ -18,6 +18,7 @@ pub(crate) use training::TrainingPlan;
 use crate::element::Element;
 use crate::error::{Error, Result};
 use ndarray::ArrayViewD;
+use serde::Serialize;
 
 /// How long one fused step took, and how many multiplications and additions its convolutions and matrix products have
 /// (nominally: with those in the padding, and with those that a pooled gradient leaves out).
@@ -35,7 +36,7 @@ use ndarray::ArrayViewD;
 /// assert_eq!(times[0].forward_flops, (2 * 8 * 2 * 3) as f64);
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepTime {
     /// The layers of the step: `conv2d_1 + relu_1 + maxpool2d_1`.
     pub name: String,

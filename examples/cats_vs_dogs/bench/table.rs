@@ -6,7 +6,7 @@ use tapetum::prelude::*;
 /// How wide a table is, and how wide its columns of numbers are.
 const WIDTH: usize = 79;
 const SPEEDS: [usize; 5] = [11, 12, 13, 11, 11];
-const LAYERS: [usize; 5] = [11, 9, 11, 9, 9];
+const LAYERS: [usize; 5] = [9, 8, 11, 8, 9];
 
 pub fn show(found: &Found, model: &Sequential, operations: &Operations) {
     let Found { network, path, threads, peak_gflops, .. } = found;
@@ -49,13 +49,14 @@ fn layers(steps: &[StepTime], batch: usize, peak_gflops: f64) {
         forward_flops: sum(|step| step.forward_flops),
         backward_flops: sum(|step| step.backward_flops),
     };
-    // Nothing for what has no products.
+    // Nothing for what takes no time, as an optimizer on the way forward, or has no products.
+    let time = |time: f64| if time > 0.0 { ms(time) } else { String::new() };
     let speed = |flops: f64, ms: f64| if flops > 0.0 { share(flops / ms / 1e6 / peak_gflops) } else { String::new() };
     let row = |step: &StepTime| {
         let &StepTime { ref name, forward_ms, backward_ms, forward_flops, backward_flops } = step;
         let speeds = [speed(forward_flops, forward_ms), speed(backward_flops, backward_ms)];
         let part = share((forward_ms + backward_ms) / (all.forward_ms + all.backward_ms));
-        line(LAYERS, name, [&ms(forward_ms), &speeds[0], &ms(backward_ms), &speeds[1], &part]);
+        line(LAYERS, name, [&time(forward_ms), &speeds[0], &time(backward_ms), &speeds[1], &part]);
     };
     head(LAYERS, &format!("layers, batch {batch}"), ["forward", "of peak", "backward", "of peak", "of step"]);
     steps.iter().for_each(row);
