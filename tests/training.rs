@@ -51,7 +51,8 @@ fn threads_change_no_bit() {
     let data = pictures();
     let trained = |threads| {
         let mut trainer = trainer().threads(threads);
-        let history = trainer.fit(&data.augmented(Augmentation::thesis()), quiet(2).validate(&data)).unwrap();
+        let fit = quiet(2).steps_per_epoch(25).validate(&data);
+        let history = trainer.fit(&data.augmented(Augmentation::thesis()), fit).unwrap();
         let losses: Vec<_> = history.epochs.iter().map(|epoch| (epoch.loss, epoch.val_loss, epoch.val_acc)).collect();
         (bits(trainer.model()), bits(&trainer.averaged_model()), losses)
     };

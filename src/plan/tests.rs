@@ -239,3 +239,30 @@ fn steps_are_fused() {
         "conv2d_1 + relu_1 + maxpool2d_1; conv2d_2 + batchnorm_1 + maxpool2d_2 + leakyrelu_1; dense_1 + tanh_1"
     );
 }
+
+// A picture that is not a number spoils its own answer and no other one.
+#[test]
+fn nan_stays_nan() {
+    let mut chain = Chain::<f32>::default();
+    let layers: [Box<dyn Layer<f32>>; 5] = [
+        Box::new(Conv2D::new(4, 3)),
+        Box::new(ReLU),
+        Box::new(MaxPool2D::new(2)),
+        Box::new(Flatten),
+        Box::new(Dense::new(1)),
+    ];
+    layers.into_iter().for_each(|layer| chain.push(layer));
+    chain.build(&[8, 8, 3], Key::new(1)).unwrap();
+    let mut x = ArrayD::ones(vec![3, 8, 8, 3]);
+    x[[1, 4, 4, 0]] = f32::NAN;
+    let mut plan = TrainingPlan::new(&chain, 5, &[8, 8, 3]).unwrap();
+    plan.forward(&chain, &x.view(), Key::new(0)).unwrap();
+    let (y, mut dy) = plan.head();
+    assert_eq!(y.mapv(f32::is_nan).into_raw_vec_and_offset().0, [false, true, false]);
+    dy.fill(1.0);
+    plan.backward(&chain, &x.view()).unwrap();
+    assert_eq!(plan.not_finite().map(|(name, value)| (name, value.is_nan())), Some(("conv2d_1.weight", true)));
+    let mut y = [0.0; 3];
+    InferencePlan::new(&chain, 5, &[8, 8, 3]).unwrap().run(&chain, &x.view(), &mut y).unwrap();
+    assert_eq!(y.map(f32::is_nan), [false, true, false]);
+}
