@@ -1,11 +1,12 @@
 //! y = f(x) for each number on its own, and dx = dy · f′(x).
 //! x [N, …]  →  y [N, …]
 
-use super::{entries, entries_mut, standard};
 use crate::element::Element;
 use crate::error::Result;
-use crate::kernels::cpu::elementwise;
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Zip};
+
+/// From so many numbers on, threads share the work; each number is on its own, so that no bit depends on it.
+const PARALLEL: usize = 1 << 15;
 
 /// The mathematics of an activation; [`elementwise_layer`] makes a layer of it.
 pub(super) trait Elementwise {
@@ -22,26 +23,20 @@ pub(super) trait Elementwise {
 }
 
 /// y = f(x)
-pub(super) fn map<E: Element>(x: ArrayViewD<'_, E>, f: impl Fn(E) -> E + Sync) -> ArrayD<E> {
-    let mut y = ArrayD::zeros(x.raw_dim());
-    elementwise::update(entries_mut(&mut y), entries(&x.as_standard_layout()), |_, x| f(x));
-    y
+pub(super) fn map<E: Element>(x: &ArrayViewD<'_, E>, f: impl Fn(E) -> E + Sync) -> ArrayD<E> {
+    match x.len() < PARALLEL {
+        true => x.mapv(f),
+        false => Zip::from(x).par_map_collect(|&x| f(x)),
+    }
 }
 
-/// y = f(x), in `x`'s stead f′(x)
-pub(super) fn map_train<E: Element, A: Elementwise + Sync>(layer: &A, x: ArrayD<E>) -> [ArrayD<E>; 2] {
-    let (mut y, mut x) = (ArrayD::zeros(x.raw_dim()), standard(x));
-    elementwise::update_both(entries_mut(&mut y), entries_mut(&mut x), |x| {
-        let y = layer.value(x);
-        (y, layer.slope(x, y))
-    });
-    [y, x]
-}
-
-/// dx = dy · f′(x), in the slopes' memory
-pub(super) fn multiply<E: Element>(mut slopes: ArrayD<E>, dy: ArrayViewD<'_, E>) -> ArrayD<E> {
-    elementwise::update(entries_mut(&mut slopes), entries(&dy.as_standard_layout()), |slope, dy| slope * dy);
-    slopes
+/// x ← f(x, other)
+pub(super) fn update<E: Element>(x: &mut ArrayD<E>, other: &ArrayViewD<'_, E>, f: impl Fn(E, E) -> E + Sync) {
+    let pairs = Zip::from(x).and(other);
+    match other.len() < PARALLEL {
+        true => pairs.for_each(|x, &other| *x = f(*x, other)),
+        false => pairs.par_for_each(|x, &other| *x = f(*x, other)),
+    }
 }
 
 /// Implements [`Layer`](super::Layer) for an [`Elementwise`] type. Training keeps f′(x).
@@ -57,7 +52,7 @@ macro_rules! elementwise_layer {
             }
 
             fn forward(&self, x: ndarray::ArrayViewD<'_, E>) -> $crate::Result<ndarray::ArrayD<E>> {
-                Ok($crate::layers::elementwise::map(x, |x| self.value(x)))
+                Ok($crate::layers::elementwise::map(&x, |x| self.value(x)))
             }
 
             fn forward_train(
@@ -68,13 +63,15 @@ macro_rules! elementwise_layer {
                 <Self as $crate::layers::Layer<E>>::forward_train_owned(self, x.to_owned(), key)
             }
 
+            // x becomes f′(x), for `backward` to multiply in place.
             fn forward_train_owned(
                 &self,
-                x: ndarray::ArrayD<E>,
+                mut x: ndarray::ArrayD<E>,
                 _key: $crate::Key,
             ) -> $crate::Result<(ndarray::ArrayD<E>, $crate::layers::Saved)> {
-                let [y, slopes] = $crate::layers::elementwise::map_train(self, x);
-                Ok((y, $crate::layers::Saved::new(slopes)))
+                let y = $crate::layers::elementwise::map(&x.view(), |x| self.value(x));
+                $crate::layers::elementwise::update(&mut x, &y.view(), |x, y| self.slope(x, y));
+                Ok((y, $crate::layers::Saved::new(x)))
             }
 
             fn backward(
@@ -82,9 +79,10 @@ macro_rules! elementwise_layer {
                 saved: $crate::layers::Saved,
                 dy: ndarray::ArrayViewD<'_, E>,
             ) -> $crate::Result<$crate::layers::Backward<E>> {
-                let slopes = saved.take::<ndarray::ArrayD<E>>($at)?;
-                $crate::layers::expect_gradient($at, &dy, slopes.shape())?;
-                Ok($crate::layers::Backward::input_only($crate::layers::elementwise::multiply(slopes, dy)))
+                let mut dx = saved.take::<ndarray::ArrayD<E>>($at)?;
+                $crate::layers::expect_gradient($at, &dy, dx.shape())?;
+                $crate::layers::elementwise::update(&mut dx, &dy, |slope, dy| slope * dy);
+                Ok($crate::layers::Backward::input_only(dx))
             }
 
             fn config(&self) -> serde_json::Value {

@@ -6,6 +6,7 @@
 //! All of it waits for memory, so every pass goes there once: by chunks of pixels, or rows of pictures, that stay in
 //! cache. A chunk's sums are in `E`, over wide rows; the chunks are put together in `f64`, in order.
 
+use super::activation::{Activation, values};
 use super::reduce::{add_up, fold, repeat, wide};
 use super::tail::Tail;
 use super::{parallel, scratch};
@@ -93,20 +94,12 @@ impl<E: Element> Kernel<E> for Moments<'_, E> {
         // Two rows at a time: the sums are read and written less often.
         let twos = self.x.chunks_exact(2 * wide);
         for row in twos.remainder().chunks(wide) {
-            for ((&x, &near), (first, second)) in row.iter().zip(&*near).zip(first.iter_mut().zip(&mut *second)) {
-                let d = x - near;
-                *first += d;
-                *second += d * d;
-            }
+            // The second row adds nothing.
+            add_distances(first, second, near, [row, near]);
         }
         for two in twos {
             let (row, other) = two.split_at(wide);
-            let sums = first.iter_mut().zip(&mut *second);
-            for (((&x, &other), &near), (first, second)) in row.iter().zip(other).zip(&*near).zip(sums) {
-                let (d, e) = (x - near, other - near);
-                *first += d + e;
-                *second += d * d + e * e;
-            }
+            add_distances(first, second, near, [row, other]);
         }
         fold(first, channels);
         fold(second, channels);
@@ -117,6 +110,18 @@ impl<E: Element> Kernel<E> for Moments<'_, E> {
             *mean = near.as_f64() + rest;
             *square = second.as_f64() - first.as_f64() * rest;
         }
+    }
+}
+
+/// Adds the distances of two rows from `near`, and their squares.
+// The loops over rows are functions of slices: so the compiler knows that these do not overlap.
+#[inline(always)]
+fn add_distances<E: Element>(first: &mut [E], second: &mut [E], near: &[E], [row, other]: [&[E]; 2]) {
+    let rows = row.iter().zip(other).zip(near);
+    for (((&x, &y), &near), (first, second)) in rows.zip(first.iter_mut().zip(second)) {
+        let (d, e) = (x - near, y - near);
+        *first += d + e;
+        *second += d * d + e * e;
     }
 }
 
@@ -214,11 +219,9 @@ impl<E: Element> Kernel<E> for Forward<'_, E> {
         };
         with_rows(channels, coefficients, |[scale, shift]| {
             if tail.pool.is_none() {
-                // Small enough for the activation to find y in the first cache.
-                let chunk = (CHUNK / 4 / channels).max(1) * channels;
+                let (chunk, activation) = (chunk(channels), tail.activation);
                 return parallel::chunks_mut(WORK * x.len(), y, chunk, |index, y| {
-                    simd.vectorize(Affine { x: piece(x, index, chunk), scale, shift, y });
-                    tail.activate(simd, y);
+                    simd.vectorize(Affine { x: piece(x, index, chunk), scale, shift, activation, y });
                 });
             }
             let (rows, columns) = (tail.output([height, width])[0], tail.output([height, width])[1] * channels);
@@ -227,7 +230,7 @@ impl<E: Element> Kernel<E> for Forward<'_, E> {
                 let reads = tail.reads(outputs.clone());
                 let x = &x[(picture + reads.start) * width * channels..(picture + reads.end) * width * channels];
                 scratch::with(x.len(), |normal| {
-                    simd.vectorize(Affine { x, scale, shift, y: normal });
+                    simd.vectorize(Affine { x, scale, shift, activation: Activation::Linear, y: normal });
                     tail.write(simd, normal, [width, channels], outputs, y, argmax);
                 });
             };
@@ -260,12 +263,13 @@ pub(super) fn with_rows<E: Element, const K: usize>(
     });
 }
 
-/// y = x·scale + shift
+/// y = f(x·scale + shift)
 struct Affine<'a, E> {
     x: &'a [E],
     /// Wide rows.
     scale: &'a [E],
     shift: &'a [E],
+    activation: Activation,
     y: &'a mut [E],
 }
 
@@ -274,12 +278,18 @@ impl<E: Element> Kernel<E> for Affine<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
-        let Self { x, scale, shift, y } = self;
-        for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
-            for ((y, &x), (&scale, &shift)) in y.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
-                *y = (x * scale + shift).flushed();
-            }
+        let wide = self.scale.len();
+        for (y, x) in self.y.chunks_mut(wide).zip(self.x.chunks(wide)) {
+            affine(y, x, self.scale, self.shift);
+            values(self.activation, y);
         }
+    }
+}
+
+#[inline(always)]
+fn affine<E: Element>(y: &mut [E], x: &[E], scale: &[E], shift: &[E]) {
+    for ((y, &x), (&scale, &shift)) in y.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
+        *y = (x * scale + shift).flushed();
     }
 }
 

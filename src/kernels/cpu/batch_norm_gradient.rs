@@ -120,26 +120,25 @@ impl<E: Element> Kernel<E> for Spread<'_, E> {
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
         let Self { pool, i, first, channels, dy, argmax, to } = self;
-        let ([_, width], [_, step]) = (pool.input, pool.stride);
         to.fill(E::zero());
-        for tap in 0..pool.taps() {
-            let Some(row) = pool.meets(0, i, tap / pool.kernel[1]) else { continue };
-            // The windows whose tap lies in the picture: 0 ≤ j·s + v − p < W
-            let (v, before) = (tap % pool.kernel[1], pool.before[1]);
-            let from = before.saturating_sub(v).div_ceil(step);
-            let till = (width + before).saturating_sub(v).div_ceil(step).min(pool.output[1]);
-            if from >= till {
-                continue;
-            }
-            let to = &mut to[((row - first) * width + from * step + v - before) * channels..];
-            let came = dy[from * channels..till * channels].chunks_exact(channels);
-            let won = argmax[from * channels..till * channels].chunks_exact(channels);
-            for ((to, dy), argmax) in to.chunks_mut(step * channels).zip(came).zip(won) {
-                for ((to, &dy), &argmax) in to.iter_mut().zip(dy).zip(argmax) {
-                    *to = if argmax == tap as u8 { dy } else { E::zero() };
+        for u in 0..pool.kernel[0] {
+            let Some(row) = pool.meets(0, i, u) else { continue };
+            let to = &mut to[(row - first) * pool.input[1] * channels..];
+            for (j, (dy, argmax)) in dy.chunks_exact(channels).zip(argmax.chunks_exact(channels)).enumerate() {
+                for v in 0..pool.kernel[1] {
+                    let Some(column) = pool.meets(1, j, v) else { continue };
+                    select(&mut to[column * channels..][..channels], dy, argmax, (u * pool.kernel[1] + v) as u8);
                 }
             }
         }
+    }
+}
+
+/// dy where `tap` won, else 0
+#[inline(always)]
+fn select<E: Element>(to: &mut [E], dy: &[E], argmax: &[u8], tap: u8) {
+    for ((to, &dy), &argmax) in to.iter_mut().zip(dy).zip(argmax) {
+        *to = if argmax == tap { dy } else { E::zero() };
     }
 }
 
@@ -191,15 +190,19 @@ impl<E: Element> Kernel<E> for AddProducts<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
-        let Self { x, dy, mean, sums } = self;
-        let (plain, products) = sums.split_at_mut(mean.len());
-        for (x, dy) in x.chunks(mean.len()).zip(dy.chunks(mean.len())) {
-            let sums = plain.iter_mut().zip(&mut *products);
-            for (((&x, &dy), &mean), (plain, product)) in x.iter().zip(dy).zip(mean).zip(sums) {
-                *plain += dy;
-                *product += dy * (x - mean);
-            }
+        let wide = self.mean.len();
+        let (plain, products) = self.sums.split_at_mut(wide);
+        for (x, dy) in self.x.chunks(wide).zip(self.dy.chunks(wide)) {
+            add_products(plain, products, x, dy, self.mean);
         }
+    }
+}
+
+#[inline(always)]
+fn add_products<E: Element>(plain: &mut [E], products: &mut [E], x: &[E], dy: &[E], mean: &[E]) {
+    for (((&x, &dy), &mean), (plain, product)) in x.iter().zip(dy).zip(mean).zip(plain.iter_mut().zip(products)) {
+        *plain += dy;
+        *product += dy * (x - mean);
     }
 }
 
@@ -255,14 +258,18 @@ impl<E: Element> Kernel<E> for Linear<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
-        let Self { x, dy, rows: [mean, a, b, c], dx } = self;
-        let wide = mean.len();
-        for ((dx, x), dy) in dx.chunks_mut(wide).zip(x.chunks(wide)).zip(dy.chunks(wide)) {
-            let coefficients = mean.iter().zip(a).zip(b.iter().zip(c));
-            for (((dx, &x), &dy), ((&mean, &a), (&b, &c))) in dx.iter_mut().zip(x).zip(dy).zip(coefficients) {
-                *dx = (a * dy - ((x - mean) * b + c)).flushed();
-            }
+        let wide = self.rows[0].len();
+        for ((dx, x), dy) in self.dx.chunks_mut(wide).zip(self.x.chunks(wide)).zip(self.dy.chunks(wide)) {
+            linear(dx, x, dy, self.rows);
         }
+    }
+}
+
+#[inline(always)]
+fn linear<E: Element>(dx: &mut [E], x: &[E], dy: &[E], [mean, a, b, c]: [&[E]; 4]) {
+    let coefficients = mean.iter().zip(a).zip(b.iter().zip(c));
+    for (((dx, &x), &dy), ((&mean, &a), (&b, &c))) in dx.iter_mut().zip(x).zip(dy).zip(coefficients) {
+        *dx = (a * dy - ((x - mean) * b + c)).flushed();
     }
 }
 

@@ -6,7 +6,6 @@ pub(crate) mod batch_norm;
 pub(crate) mod batch_norm_gradient;
 pub(crate) mod conv2d;
 pub(crate) mod dropout;
-pub(crate) mod elementwise;
 pub(crate) mod gemm;
 mod matrix;
 #[cfg(test)]

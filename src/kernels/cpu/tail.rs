@@ -2,12 +2,12 @@
 //!
 //! y[i,j,c] = f(max_{u,v} x[i·s+u−p, j·s+v−p, c]), which is max f(x), since f rises.
 
-use super::activation::Activation;
+use super::activation::{Activation, Values};
 use super::axis::Axis;
 use crate::element::Element;
 use crate::shape::Geometry2D;
+use crate::simd::Simd;
 use crate::simd::largest::Windows;
-use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
 /// An activation, and a pooling whose windows do not overlap.
@@ -65,23 +65,7 @@ impl Tail {
     /// y ← f(y)
     pub fn activate<S: Simd>(self, simd: S, y: &mut [S::Elem]) {
         if self.activation != Activation::Linear {
-            simd.vectorize(Activate { activation: self.activation, y });
-        }
-    }
-}
-
-struct Activate<'a, E> {
-    activation: Activation,
-    y: &'a mut [E],
-}
-
-impl<E: Element> Kernel<E> for Activate<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd<Elem = E>>(self, _: S) {
-        for y in self.y {
-            *y = self.activation.value(*y).flushed();
+            simd.vectorize(Values { activation: self.activation, y });
         }
     }
 }
@@ -138,6 +122,7 @@ mod tests {
     use super::*;
     use crate::random::Key;
     use crate::shape::{Padding, Window2D};
+    use crate::simd::Kernel;
 
     /// Pieces of a picture, each of so many rows of the output, against pooling and activation of the whole.
     fn check<E: Number>(pool: Geometry2D, channels: usize, activation: Activation, piece: usize, x: &[f64]) {
