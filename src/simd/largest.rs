@@ -1,6 +1,6 @@
-//! y[r, c] = max_{u,v} x[r·step + u·row + v·pixel + c], and which (u, v) it was
+//! y[r, c] = max_t x[r·step + offset(t) + c], and which t it was
 //!
-//! A row of windows of max pooling. The first of equal numbers wins; NaN wins and stays.
+//! A row of windows of max pooling. The first of equal numbers wins; NaN wins and stays. What is written is flushed.
 
 use super::{Kernel, Simd};
 use crate::element::Element;
@@ -8,22 +8,27 @@ use crate::element::Element;
 /// A row of windows, all with the same taps of the picture `x`.
 #[derive(Clone, Copy)]
 pub struct Windows<'a, E> {
-    /// The picture from the first tap of the first window on.
+    /// The picture from the first window's origin on.
     pub x: &'a [E],
-    /// Taps down and across, at least one.
-    pub taps: [usize; 2],
-    /// Numbers from one tap to the next, down and across.
-    pub steps: [usize; 2],
+    /// The taps, seen from a window's origin; at least one.
+    pub taps: &'a [Tap],
     /// Numbers from one window to the next.
     pub step: usize,
-    /// The number of the first tap, and by how much the next one below it is larger; across it is 1.
-    pub tag: [usize; 2],
     /// C
     pub channels: usize,
+    /// Whether 0 takes the place of negative numbers, once the largest is known.
+    pub rectified: bool,
+}
+
+/// Where a tap is, and its number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tap {
+    pub offset: usize,
+    pub number: u8,
 }
 
 impl<E: Element> Windows<'_, E> {
-    /// Overwrites `y` [R, C], and `argmax` with the number of the tap that won.
+    /// Overwrites `y` [R, C], and `argmax` with the numbers of the taps that won.
     ///
     /// # Panics
     /// Where a tap, or a window's argmax, lies outside its slice.
@@ -31,11 +36,9 @@ impl<E: Element> Windows<'_, E> {
         if y.is_empty() {
             return;
         }
-        let last = |count: usize, step: usize| (count - 1) * step;
-        let reach = last(y.len() / self.channels, self.step)
-            + last(self.taps[0], self.steps[0])
-            + last(self.taps[1], self.steps[1]);
-        assert!(reach + self.channels <= self.x.len());
+        let last = (y.len() / self.channels - 1) * self.step;
+        let reach = self.taps.iter().map(|tap| tap.offset).max().expect("there is a tap");
+        assert!(last.saturating_add(reach).saturating_add(self.channels) <= self.x.len());
         match argmax {
             Some(argmax) => simd.vectorize(Write::<_, true> { windows: self, y, argmax }),
             None => simd.vectorize(Write::<_, false> { windows: self, y, argmax: &mut [] }),
@@ -55,7 +58,7 @@ impl<E: Element, const TAGS: bool> Kernel<E> for Write<'_, E, TAGS> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Self { windows: Windows { x, step, channels, .. }, .. } = self;
+        let Windows { x, step, channels, .. } = self.windows;
         for (window, y) in self.y.chunks_exact_mut(channels).enumerate() {
             let argmax = if TAGS { &mut self.argmax[window * channels..][..channels] } else { &mut [] };
             let x = x.as_ptr().wrapping_add(window * step);
@@ -63,6 +66,7 @@ impl<E: Element, const TAGS: bool> Kernel<E> for Write<'_, E, TAGS> {
                 let lanes = simd.first(channels - first);
                 // SAFETY: `write` checked that all taps of all windows lie in x.
                 let (best, tags) = unsafe { self.windows.largest(simd, x.wrapping_add(first), lanes) };
+                let best = if self.windows.rectified { simd.rectify(best) } else { simd.flush(best) };
                 // SAFETY: y has `channels` numbers, and the mask no more lanes than are left of them.
                 unsafe { simd.store_first(y.as_mut_ptr().wrapping_add(first), lanes, best) };
                 if TAGS {
@@ -75,18 +79,14 @@ impl<E: Element, const TAGS: bool> Kernel<E> for Write<'_, E, TAGS> {
 
 impl<E: Element> Windows<'_, E> {
     /// # Safety
-    /// The lanes of `lanes` after each tap of the window that begins at `x` must be valid for reads.
+    /// The lanes of `lanes` after each tap of the window at `x` must be valid for reads.
     #[inline(always)]
     unsafe fn largest<S: Simd<Elem = E>>(&self, simd: S, x: *const E, lanes: S::Mask) -> (S::Vector, S::Tags) {
-        // SAFETY: handed on to the caller.
-        let mut best = (unsafe { simd.load_first(x, lanes) }, simd.tag(self.tag[0] as u8));
-        for u in 0..self.taps[0] {
-            for v in 0..self.taps[1] {
-                let tap = x.wrapping_add(u * self.steps[0] + v * self.steps[1]);
-                let tag = simd.tag((self.tag[0] + u * self.tag[1] + v) as u8);
-                // SAFETY: handed on to the caller. The first tap does not beat itself.
-                best = simd.larger(best, (unsafe { simd.load_first(tap, lanes) }, tag));
-            }
+        let mut best = (simd.splat(E::zero()), simd.tag(0));
+        for (index, tap) in self.taps.iter().enumerate() {
+            // SAFETY: handed on to the caller.
+            let next = (unsafe { simd.load_first(x.wrapping_add(tap.offset), lanes) }, simd.tag(tap.number));
+            best = if index == 0 { next } else { simd.larger(best, next) };
         }
         best
     }

@@ -57,8 +57,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// a · b + c
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
-    /// 0 instead of what is smaller than `Elem::TINY`; NaN stays NaN.
+    /// 0 instead of magnitudes smaller than `Elem::TINY`; NaN stays NaN.
     fn flush(self, x: Self::Vector) -> Self::Vector;
+
+    /// 0 instead of what is smaller than `Elem::TINY`, as all negative numbers are; NaN stays NaN.
+    fn rectify(self, x: Self::Vector) -> Self::Vector;
 
     /// The same tag in all lanes.
     fn tag(self, tag: u8) -> Self::Tags;

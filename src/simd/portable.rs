@@ -66,6 +66,11 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     }
 
     #[inline(always)]
+    fn rectify(self, x: [E; L]) -> [E; L] {
+        x.map(|x| if x < E::TINY { E::zero() } else { x })
+    }
+
+    #[inline(always)]
     fn tag(self, tag: u8) -> [u8; L] {
         [tag; L]
     }

@@ -46,6 +46,7 @@ pub struct Product<'a, E> {
     segments: &'a [Segment],
     /// The largest offsets a(k) and b(k); none where nothing is read.
     reach: Option<[usize; 2]>,
+    rectified: bool,
 }
 
 impl<'a, E: Element> Product<'a, E> {
@@ -55,13 +56,18 @@ impl<'a, E: Element> Product<'a, E> {
             let [a, b] = reach.unwrap_or_default();
             Some([a.max(last(s.a, steps[0], s.len)), b.max(last(s.b, steps[1], s.len))])
         });
-        Self { a, b, steps, segments, reach }
+        Self { a, b, steps, segments, reach, rectified: false }
+    }
+
+    /// The same with 0 instead of negative sums.
+    pub fn rectified(self) -> Self {
+        Self { rectified: true, ..self }
     }
 
     /// Writes rows 0..`rows` into `c`, which has at most two registers of columns.
     ///
     /// # Panics
-    /// Where a row, or a bias, lies outside its slice.
+    /// As `write_rows`.
     pub fn write<S: Simd<Elem = E>>(
         &self,
         simd: S,
@@ -70,75 +76,44 @@ impl<'a, E: Element> Product<'a, E> {
         finish: Finish<'_, E>,
         c: &mut ArrayViewMut2<'_, E>,
     ) {
-        assert!(c.ncols() <= 2 * S::LANES);
-        assert!(!matches!(finish, Finish::Bias(bias) if bias.len() < c.ncols()));
-        assert!(self.reach.is_none_or(|[_, b]| b.saturating_add(c.ncols()) <= self.b.len()));
-        if rows == 0 {
-            return;
-        }
-        let mut list = [Row::default(); MOST_ROWS];
-        // As few tiles as possible, all of nearly the same height.
-        let tiles = rows.div_ceil(S::ROWS);
-        let (height, higher) = (rows / tiles, rows % tiles);
-        let mut first = 0;
-        for tile in 0..tiles {
-            let height = height + usize::from(tile < higher);
-            let mut last = Row::default();
-            for (r, entry) in list[..height].iter_mut().enumerate() {
-                *entry = row(first + r);
-                last = Row { from: last.from.max(entry.from), to: last.to.max(entry.to) };
-            }
-            assert!(last.to < c.nrows() && self.reach.is_none_or(|[a, _]| last.from.saturating_add(a) < self.a.len()));
-            // SAFETY: the assertions above are what `tile` asks for.
-            unsafe { self.tile(simd, &list[..height], finish, c) };
-            first += height;
+        let mut list = [Row::default(); 8 * MOST_ROWS];
+        // As few lists as possible, all of nearly the same length.
+        let len = rows.div_ceil(rows.div_ceil(list.len()).max(1)).max(1);
+        for first in (0..rows).step_by(len) {
+            let list = &mut list[..len.min(rows - first)];
+            list.iter_mut().enumerate().for_each(|(r, entry)| *entry = row(first + r));
+            self.write_rows(simd, list, finish, c);
         }
     }
 
-    /// # Safety
-    /// - `c` has at most 2·LANES columns, and a bias as many numbers as `c` columns;
-    /// - for each row, `to` is a row of `c`, and `from` + a(k) lies in a for each k;
-    /// - b(k) + f lies in b for each k and each column f.
-    #[inline(always)]
-    unsafe fn tile<S: Simd<Elem = E>>(
+    /// Writes these rows into `c`, which has at most two registers of columns.
+    ///
+    /// # Panics
+    /// Where a row, or a bias, lies outside its slice.
+    pub fn write_rows<S: Simd<Elem = E>>(
         &self,
         simd: S,
         rows: &[Row],
         finish: Finish<'_, E>,
         c: &mut ArrayViewMut2<'_, E>,
     ) {
-        macro_rules! of_height {
-            ($($height:literal)*) => {
-                match rows.len() {
-                    $($height if $height <= S::ROWS => {
-                        let rows = rows.first_chunk().expect("the length was matched");
-                        // SAFETY: handed on to the caller.
-                        unsafe { self.of_width::<S, $height>(simd, rows, finish, c) }
-                    })*
-                    height => unreachable!("a tile of {height} rows"),
-                }
-            };
+        let (columns, strides, c_rows) = (c.ncols(), [c.strides()[0], c.strides()[1]], c.nrows());
+        assert!(columns <= 2 * S::LANES);
+        assert!(!matches!(finish, Finish::Bias(bias) if bias.len() < columns));
+        assert!(self.reach.is_none_or(|[_, b]| b.saturating_add(columns) <= self.b.len()));
+        if rows.is_empty() || columns == 0 {
+            return;
         }
-        of_height!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-    }
-
-    /// # Safety
-    /// As for `tile`.
-    #[inline(always)]
-    unsafe fn of_width<S: Simd<Elem = E>, const R: usize>(
-        &self,
-        simd: S,
-        rows: &[Row; R],
-        finish: Finish<'_, E>,
-        c: &mut ArrayViewMut2<'_, E>,
-    ) {
-        let (columns, strides) = (c.ncols(), [c.strides()[0], c.strides()[1]]);
         let (product, c) = (self, c.as_mut_ptr());
         match (columns > S::LANES, columns % S::LANES == 0) {
-            (true, true) => simd.vectorize(Tile::<_, R, 2, true> { product, rows, columns, finish, c, strides }),
-            (true, false) => simd.vectorize(Tile::<_, R, 2, false> { product, rows, columns, finish, c, strides }),
-            (false, true) => simd.vectorize(Tile::<_, R, 1, true> { product, rows, columns, finish, c, strides }),
-            (false, false) => simd.vectorize(Tile::<_, R, 1, false> { product, rows, columns, finish, c, strides }),
+            (true, true) => simd.vectorize(Tiles::<_, 2, true> { product, rows, columns, finish, c, c_rows, strides }),
+            (true, false) => {
+                simd.vectorize(Tiles::<_, 2, false> { product, rows, columns, finish, c, c_rows, strides })
+            }
+            (false, true) => simd.vectorize(Tiles::<_, 1, true> { product, rows, columns, finish, c, c_rows, strides }),
+            (false, false) => {
+                simd.vectorize(Tiles::<_, 1, false> { product, rows, columns, finish, c, c_rows, strides })
+            }
         }
     }
 }
@@ -146,129 +121,189 @@ impl<'a, E: Element> Product<'a, E> {
 /// The largest `Simd::ROWS`.
 const MOST_ROWS: usize = 14;
 
-/// R rows of V registers, of which the last is not `FULL` where there are fewer columns. Only
-/// [`Product::write`] makes one, and it vouches for all offsets.
-struct Tile<'a, E, const R: usize, const V: usize, const FULL: bool> {
+/// The largest `Simd::LANES`.
+const MOST_LANES: usize = 16;
+
+/// Rows of V registers, of which the last is not `FULL` where there are fewer columns. Only `Product::write_rows`
+/// makes one, and it vouches that `c` has at most 2·LANES columns, and a bias as many numbers as `c` columns, and that
+/// b(k) + f lies in b for each k and each column f.
+struct Tiles<'a, E, const V: usize, const FULL: bool> {
     product: &'a Product<'a, E>,
-    rows: &'a [Row; R],
+    rows: &'a [Row],
     columns: usize,
     finish: Finish<'a, E>,
     c: *mut E,
+    c_rows: usize,
     strides: [isize; 2],
 }
 
-impl<E: Element, const R: usize, const V: usize, const FULL: bool> Kernel<E> for Tile<'_, E, R, V, FULL> {
+impl<E: Element, const V: usize, const FULL: bool> Kernel<E> for Tiles<'_, E, V, FULL> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        if self.columns == 0 {
-            return;
+        let last = self.rows.iter().fold([0, 0], |last, row| [last[0].max(row.from), last[1].max(row.to)]);
+        assert!(last[1] < self.c_rows);
+        assert!(self.product.reach.is_none_or(|[a, _]| last[0].saturating_add(a) < self.product.a.len()));
+        // As few tiles as possible, all of nearly the same height.
+        let tiles = self.rows.len().div_ceil(S::ROWS);
+        let (height, higher) = (self.rows.len() / tiles, self.rows.len() % tiles);
+        let mut rest = self.rows;
+        macro_rules! tile_of_height {
+            ($height:expr, $($constant:literal)*) => {
+                match $height {
+                    $($constant if $constant <= S::ROWS => {
+                        let rows = rest.first_chunk().expect("so many rows are left");
+                        // SAFETY: checked above.
+                        unsafe { self.tile::<S, $constant>(simd, rows) };
+                    })*
+                    height => unreachable!("a tile of {height} rows"),
+                }
+            };
         }
-        let last = simd.first(self.columns - (V - 1) * S::LANES);
-        let mut sums = self.begin(simd, last);
-        self.add_products(simd, last, &mut sums);
-        self.end(simd, last, sums);
+        for tile in 0..tiles {
+            let height = height + usize::from(tile < higher);
+            tile_of_height!(height, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+            rest = &rest[height..];
+        }
     }
 }
 
-impl<E: Element, const R: usize, const V: usize, const FULL: bool> Tile<'_, E, R, V, FULL> {
-    /// What the sums begin with.
+/// In what follows, for each row `to` is a row of `c`, and `from` + a(k) lies in a for each k.
+impl<E: Element, const V: usize, const FULL: bool> Tiles<'_, E, V, FULL> {
+    /// # Safety
+    /// As above.
     #[inline(always)]
-    fn begin<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask) -> [[S::Vector; V]; R] {
+    unsafe fn tile<S: Simd<Elem = E>, const R: usize>(&self, simd: S, rows: &[Row; R]) {
+        let last = simd.first(self.columns - (V - 1) * S::LANES);
         let mut sums = [[simd.splat(E::zero()); V]; R];
         match self.finish {
             Finish::Overwrite => {}
-            // SAFETY: `write` checked that there is a bias for each column.
+            // SAFETY: there is a bias for each column.
             Finish::Bias(bias) => sums = [unsafe { load::<S, V, FULL>(simd, bias.as_ptr(), last) }; R],
-            Finish::Add => {
-                for r in 0..R {
-                    sums[r] = match self.strides[1] {
-                        // SAFETY: `write` checked that to(r) is a row of c; its columns lie side by side.
-                        1 => unsafe { load::<S, V, FULL>(simd, self.row(r), last) },
-                        _ => self.gather(simd, r),
-                    }
+            // SAFETY: handed on to the caller.
+            Finish::Add => unsafe { self.gather(simd, rows, last, &mut sums) },
+        }
+        // SAFETY: handed on to the caller.
+        unsafe { self.add_products(simd, rows, last, &mut sums) };
+        if self.product.rectified {
+            for r in 0..R {
+                for v in 0..V {
+                    sums[r][v] = simd.rectify(sums[r][v]);
+                }
+            }
+        } else {
+            for r in 0..R {
+                for v in 0..V {
+                    sums[r][v] = simd.flush(sums[r][v]);
                 }
             }
         }
-        sums
+        // SAFETY: handed on to the caller.
+        unsafe { self.scatter(simd, rows, last, &sums) };
     }
 
+    /// # Safety
+    /// As above.
     #[inline(always)]
-    fn add_products<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask, sums: &mut [[S::Vector; V]; R]) {
+    unsafe fn add_products<S: Simd<Elem = E>, const R: usize>(
+        &self,
+        simd: S,
+        rows: &[Row; R],
+        last: S::Mask,
+        sums: &mut [[S::Vector; V]; R],
+    ) {
         let Product { a, b, steps: [a_step, b_step], segments, .. } = *self.product;
-        let mut rows = [a.as_ptr(); R];
-        for r in 0..R {
-            rows[r] = rows[r].wrapping_add(self.rows[r].from);
-        }
         for segment in segments {
-            let (mut at, mut b) = (segment.a, b.as_ptr().wrapping_add(segment.b));
+            let (mut a, mut b) = (a.as_ptr().wrapping_add(segment.a), b.as_ptr().wrapping_add(segment.b));
             for _ in 0..segment.len {
-                // SAFETY: `write` checked that b(k) and the columns after it lie in b.
+                // SAFETY: b(k) and the columns after it lie in b.
                 let factors = unsafe { load::<S, V, FULL>(simd, b, last) };
                 for r in 0..R {
-                    // SAFETY: `write` checked that from(r) + a(k) lies in a.
-                    let factor = simd.splat(unsafe { *rows[r].add(at) });
+                    // SAFETY: handed on to the caller.
+                    let factor = simd.splat(unsafe { *a.wrapping_add(rows[r].from) });
                     for v in 0..V {
                         sums[r][v] = simd.mul_add(factor, factors[v], sums[r][v]);
                     }
                 }
-                at = at.wrapping_add(a_step);
+                a = a.wrapping_add(a_step);
                 b = b.wrapping_add(b_step);
             }
         }
     }
 
+    /// Where a row of c begins.
     #[inline(always)]
-    fn end<S: Simd<Elem = E>>(&self, simd: S, last: S::Mask, sums: [[S::Vector; V]; R]) {
+    fn c(&self, row: Row) -> *mut E {
+        self.c.wrapping_offset(row.to as isize * self.strides[0])
+    }
+
+    /// Reads rows of c.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn gather<S: Simd<Elem = E>, const R: usize>(
+        &self,
+        simd: S,
+        rows: &[Row; R],
+        last: S::Mask,
+        sums: &mut [[S::Vector; V]; R],
+    ) {
+        if self.strides[1] == 1 {
+            for r in 0..R {
+                // SAFETY: this is a row of c, and its columns lie side by side.
+                sums[r] = unsafe { load::<S, V, FULL>(simd, self.c(rows[r]), last) };
+            }
+            return;
+        }
+        const { assert!(V <= 2 && S::LANES <= MOST_LANES) };
+        let mut lines = [[E::zero(); 2 * MOST_LANES]; R];
+        for (line, row) in lines.iter_mut().zip(rows) {
+            for (f, number) in line[..self.columns].iter_mut().enumerate() {
+                // SAFETY: this is a row of c, and f counts its columns.
+                *number = unsafe { *self.c(*row).offset(f as isize * self.strides[1]) };
+            }
+        }
         for r in 0..R {
-            let mut sums = sums[r];
-            for v in 0..V {
-                sums[v] = simd.flush(sums[v]);
-            }
-            match self.strides[1] {
-                // SAFETY: `write` checked that to(r) is a row of c; its columns lie side by side.
-                1 => unsafe { store::<S, V, FULL>(simd, self.row(r), last, sums) },
-                _ => self.scatter(simd, r, sums),
-            }
+            // SAFETY: a line has room for V registers, as asserted above.
+            sums[r] = unsafe { load::<S, V, true>(simd, lines[r].as_ptr(), last) };
         }
     }
 
-    /// Where row r of c begins.
+    /// Writes rows of c.
+    ///
+    /// # Safety
+    /// As above.
     #[inline(always)]
-    fn row(&self, r: usize) -> *mut E {
-        self.c.wrapping_offset(self.rows[r].to as isize * self.strides[0])
-    }
-
-    /// Row r of a c whose columns do not lie side by side.
-    #[inline(always)]
-    fn gather<S: Simd<Elem = E>>(&self, simd: S, r: usize) -> [S::Vector; V] {
-        const { assert!(V <= 2 && S::LANES <= MOST_LANES) };
-        let mut row = [E::zero(); 2 * MOST_LANES];
-        for (f, number) in row[..self.columns].iter_mut().enumerate() {
-            // SAFETY: `write` checked that to(r) is a row of c, and f counts its columns.
-            *number = unsafe { *self.row(r).offset(f as isize * self.strides[1]) };
+    unsafe fn scatter<S: Simd<Elem = E>, const R: usize>(
+        &self,
+        simd: S,
+        rows: &[Row; R],
+        last: S::Mask,
+        sums: &[[S::Vector; V]; R],
+    ) {
+        if self.strides[1] == 1 {
+            for r in 0..R {
+                // SAFETY: this is a row of c, and its columns lie side by side.
+                unsafe { store::<S, V, FULL>(simd, self.c(rows[r]), last, sums[r]) };
+            }
+            return;
         }
-        // SAFETY: `row` has room for V registers, as asserted above.
-        unsafe { load::<S, V, true>(simd, row.as_ptr(), simd.first(0)) }
-    }
-
-    /// The way back.
-    #[inline(always)]
-    fn scatter<S: Simd<Elem = E>>(&self, simd: S, r: usize, sums: [S::Vector; V]) {
         const { assert!(V <= 2 && S::LANES <= MOST_LANES) };
-        let mut row = [E::zero(); 2 * MOST_LANES];
-        // SAFETY: `row` has room for V registers, as asserted above.
-        unsafe { store::<S, V, true>(simd, row.as_mut_ptr(), simd.first(0), sums) };
-        for (f, &number) in row[..self.columns].iter().enumerate() {
-            // SAFETY: `write` checked that to(r) is a row of c, and f counts its columns.
-            unsafe { *self.row(r).offset(f as isize * self.strides[1]) = number };
+        let mut lines = [[E::zero(); 2 * MOST_LANES]; R];
+        for r in 0..R {
+            // SAFETY: a line has room for V registers, as asserted above.
+            unsafe { store::<S, V, true>(simd, lines[r].as_mut_ptr(), last, sums[r]) };
+        }
+        for (line, row) in lines.iter().zip(rows) {
+            for (f, &number) in line[..self.columns].iter().enumerate() {
+                // SAFETY: this is a row of c, and f counts its columns.
+                unsafe { *self.c(*row).offset(f as isize * self.strides[1]) = number };
+            }
         }
     }
 }
-
-/// The largest `Simd::LANES`.
-const MOST_LANES: usize = 16;
 
 /// V registers; of the last one only the lanes of `last`, unless it is `FULL`.
 ///

@@ -2,6 +2,7 @@
 
 use super::portable::Portable;
 use super::{Kernel, Path, Simd};
+use crate::element::Element;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -126,6 +127,12 @@ macro_rules! avx512 {
             fn flush(self, x: $vector) -> $vector {
                 // SAFETY: `self` proves that the machine has the instructions.
                 unsafe { $maskz_move($test_bits($to_bits(x), $set1_bits(not_tiny!($elem))), x) }
+            }
+
+            #[inline(always)]
+            fn rectify(self, x: $vector) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe { $maskz_move($compare::<_CMP_NLT_UQ>(x, self.splat(<$elem>::TINY)), x) }
             }
 
             #[inline(always)]
@@ -260,6 +267,12 @@ macro_rules! avx2 {
                     let tiny = $equal_bits(high, _mm256_setzero_si256());
                     $of_bits(_mm256_andnot_si256(tiny, $to_bits(x)))
                 }
+            }
+
+            #[inline(always)]
+            fn rectify(self, x: $vector) -> $vector {
+                // SAFETY: `self` proves that the machine has the instructions.
+                unsafe { $and($compare::<_CMP_NLT_UQ>(x, self.splat(<$elem>::TINY)), x) }
             }
 
             #[inline(always)]

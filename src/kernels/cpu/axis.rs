@@ -90,10 +90,11 @@ impl Axis {
         // (o·m + u·d − p)/q, where it is a whole number
         let pixel = |tap: usize| {
             let distance = (first * self.multiplier + tap * self.dilation) as isize - self.before;
-            (distance % self.divisor as isize == 0).then(|| distance / self.divisor as isize)
+            let (whole, rest) = divided(distance, self.divisor as isize);
+            (rest == 0).then_some(whole)
         };
         let mut run = Run {
-            count: rest.len().div_ceil(self.divisor),
+            count: divided((rest.len() - 1) as isize, self.divisor as isize).0 as usize + 1,
             to: first - start,
             to_step: self.divisor,
             from: 0,
@@ -101,13 +102,16 @@ impl Axis {
             taps: 0,
             tap: 0,
             tap_step: self.period,
-            pixel_step: self.period * self.dilation / self.divisor,
+            pixel_step: divided((self.period * self.dilation) as isize, self.divisor as isize).0 as usize,
         };
         let whole = taps.clone().take(self.period).find(|&tap| pixel(tap).is_some()).unwrap_or(taps.end);
         for tap in (whole..taps.end).step_by(self.period) {
             let pixel = pixel(tap).expect("one tap of each period meets a whole pixel");
             // The first output, counted from here, that meets pixel `bound` or a later one
-            let reaches = |bound: usize| ((bound as isize - pixel).max(0) as usize).div_ceil(self.multiplier);
+            let reaches = |bound: usize| {
+                let (count, rest) = divided(bound as isize - pixel, self.multiplier as isize);
+                count as usize + usize::from(rest > 0)
+            };
             if pixel < 0 {
                 run.count = run.count.min(reaches(0));
             } else if (pixel as usize) < self.input {
@@ -121,6 +125,11 @@ impl Axis {
         rest.start += run.count * self.divisor;
         run
     }
+}
+
+/// a / b and a % b. b is mostly 1, and a division takes long.
+fn divided(a: isize, b: isize) -> (isize, isize) {
+    if b == 1 { (a, 0) } else { (a / b, a % b) }
 }
 
 #[cfg(test)]

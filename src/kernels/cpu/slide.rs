@@ -5,6 +5,7 @@
 //! numbers in the picture itself. Pixels that meet the picture with the same taps go together, so that nothing is
 //! multiplied with the zeros around it. What follows a convolution is done to a block of rows while it is in the cache.
 
+use super::activation::Activation;
 use super::axis::{Axis, Run};
 use super::panels::Factor;
 use super::tail::Tail;
@@ -58,7 +59,7 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         scratch::with(packed, |panels| {
             weights.pack_taps(2 * S::LANES, reversed, panels);
-            let window = Window { axes, channels, weights, reversed, panels, bias, tail };
+            let window = Window::new(axes, channels, weights, reversed, panels, bias, tail);
             each_chunk(work * batch, y, argmax, images * y_len, &|group, y, argmax| {
                 let x = &x[group * images * x_len..][..y.len() / y_len * x_len];
                 let size = if images > 1 { y.len() } else { block * y_row };
@@ -96,13 +97,17 @@ struct Window<'a, E> {
     panels: &'a [E],
     bias: Option<&'a [E]>,
     tail: Tail,
+    /// Taps down, taps across and channels of a piece of the sums.
+    piece: [usize; 3],
+    /// Whether the tile makes 0 of negative sums.
+    rectified: bool,
 }
 
-/// A part of each sum.
+/// A piece of the sums.
 struct Piece {
     taps: [Range<usize>; 2],
     depth: Range<usize>,
-    /// Whether it is the part that the sum begins with.
+    /// Whether it is what the sums begin with.
     first: bool,
 }
 
@@ -115,7 +120,25 @@ const DEPTH: usize = 384;
 /// Taps of a piece of a sum.
 const TAPS: usize = 64;
 
-impl<E: Element> Window<'_, E> {
+impl<'a, E: Element> Window<'a, E> {
+    fn new(
+        axes: [Axis; 2],
+        channels: [usize; 2],
+        weights: Factor<'a, E>,
+        reversed: bool,
+        panels: &'a [E],
+        bias: Option<&'a [E]>,
+        tail: Tail,
+    ) -> Self {
+        let ([kh, kw], depth) = (axes.map(|axis| axis.taps), weights.shape[2].max(1));
+        let across = kw.min(TAPS).min(DEPTH / depth).max(1);
+        let down = if across < kw { 1 } else { kh.min(TAPS / kw).min(DEPTH / (kw * depth)).max(1) };
+        let piece = [down, across, depth.min(DEPTH)];
+        let tile_is_last = piece == [kh, kw, depth] && tail.pool.is_none() && !weights.is_depthwise();
+        let rectified = tile_is_last && tail.activation == Activation::Relu;
+        Self { axes, channels, weights, reversed, panels, bias, tail, piece, rectified }
+    }
+
     /// Writes the rows `outputs` of the pictures x [.., input, C] to y [.., rows, columns, F].
     fn write<S: Simd<Elem = E>>(
         &self,
@@ -128,7 +151,10 @@ impl<E: Element> Window<'_, E> {
         let (output, f) = (self.axes[1].output, self.channels[1]);
         let Some(pool) = self.tail.pool else {
             self.convolve(simd, x, [outputs, 0..output], y);
-            return self.tail.activate(simd, y);
+            if !self.rectified {
+                self.tail.activate(simd, y);
+            }
+            return;
         };
         // Only what the pooling looks at
         let reads = [self.tail.reads(outputs.clone()), 0..self.tail.columns(output)];
@@ -145,24 +171,15 @@ impl<E: Element> Window<'_, E> {
 
     /// y[n,i,j,f] of the window alone, for these rows and columns: a piece of each sum after the other.
     fn convolve<S: Simd<Elem = E>>(&self, simd: S, x: &[E], outputs: [Range<usize>; 2], y: &mut [E]) {
-        let [_, _, depth, _] = self.weights.shape;
-        let [kh, kw] = self.axes.map(|axis| axis.taps);
-        let across = kw.min(TAPS).min((DEPTH / depth.max(1)).max(1));
-        let down = if across < kw { 1 } else { kh.min(TAPS / kw).min((DEPTH / (kw * depth).max(1)).max(1)) };
+        let ([kh, kw], depth) = (self.axes.map(|axis| axis.taps), self.weights.shape[2]);
+        let [down, across, channels] = self.piece;
         let mut first = true;
-        for u in (0..kh).step_by(down) {
-            for v in (0..kw).step_by(across) {
+        for (u, v) in (0..kh).step_by(down).flat_map(|u| (0..kw).step_by(across).map(move |v| (u, v))) {
+            for c in (0..depth.max(1)).step_by(channels) {
                 let taps = [u..kh.min(u + down), v..kw.min(v + across)];
-                for k in (0..depth.max(1)).step_by(DEPTH) {
-                    self.add_piece(
-                        simd,
-                        x,
-                        Piece { taps: taps.clone(), depth: k..depth.min(k + DEPTH), first },
-                        &outputs,
-                        y,
-                    );
-                    first = false;
-                }
+                let piece = Piece { taps, depth: c..depth.min(c + channels), first };
+                self.add_piece(simd, x, piece, &outputs, y);
+                first = false;
             }
         }
     }
@@ -186,14 +203,19 @@ impl<E: Element> Window<'_, E> {
                 for (n, i) in (0..images).flat_map(|n| (0..row.count).map(move |i| (n, i))) {
                     let from = (n * x_pixels + i * row.from_step * self.axes[1].input) * self.channels[0];
                     let to = (n * height + row.to + i * row.to_step) * width + column.to;
-                    for j in 0..column.count {
+                    let mut j = 0;
+                    while j < column.count {
+                        let room = &mut list[count..];
+                        let more = room.len().min(column.count - j);
+                        for (t, entry) in room[..more].iter_mut().enumerate() {
+                            let from = from + (j + t) * column.from_step * self.channels[0];
+                            *entry = Row { from, to: to + (j + t) * column.to_step };
+                        }
+                        (j, count) = (j + more, count + more);
                         if count == PLACES {
                             self.add(simd, x, segments, piece.first, &list, y.view_mut());
                             count = 0;
                         }
-                        let from = from + j * column.from_step * self.channels[0];
-                        list[count] = Row { from, to: to + j * column.to_step };
-                        count += 1;
                     }
                 }
                 self.add(simd, x, segments, piece.first, &list[..count], y.view_mut());
@@ -259,7 +281,8 @@ impl<E: Element> Window<'_, E> {
                     None => Finish::Overwrite,
                 };
                 let product = Product::new(x, panel, [1, width], segments);
-                product.write(simd, places.len(), |place| places[place], finish, &mut y);
+                let product = if self.rectified { product.rectified() } else { product };
+                product.write_rows(simd, places, finish, &mut y);
             }
         }
     }

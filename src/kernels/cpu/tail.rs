@@ -7,7 +7,7 @@ use super::axis::Axis;
 use crate::element::Element;
 use crate::shape::Geometry2D;
 use crate::simd::Simd;
-use crate::simd::largest::Windows;
+use crate::simd::largest::{Tap, Windows};
 use std::ops::Range;
 
 /// An activation, and a pooling whose windows do not overlap.
@@ -18,10 +18,13 @@ pub(crate) struct Tail {
     pub pool: Option<Geometry2D>,
 }
 
+/// Taps of a window whose numbers fit in a byte.
+const TAPS: usize = 256;
+
 impl Tail {
     /// Whether a pooling can be part of a tail: no pixel is in two windows, and a tap fits in a byte.
     pub fn takes(pool: &Geometry2D) -> bool {
-        pool.dilation == [1, 1] && (0..2).all(|axis| pool.kernel[axis] <= pool.stride[axis]) && pool.taps() <= 256
+        pool.dilation == [1, 1] && (0..2).all(|axis| pool.kernel[axis] <= pool.stride[axis]) && pool.taps() <= TAPS
     }
 
     /// Height and width of what comes out of a picture of this height and width.
@@ -55,9 +58,50 @@ impl Tail {
                 y.copy_from_slice(x);
                 self.activate(simd, y);
             }
-            Some(pool) => {
-                pool_rows(simd, &pool, x, [width, channels], outputs, y, argmax);
-                self.activate(simd, y);
+            Some(pool) => self.pool(simd, &pool, x, [width, channels], outputs, y, argmax),
+        }
+    }
+
+    /// Overwrites rows `outputs` of `y` with the largest numbers of their windows. A window that sees nothing of the
+    /// picture gives −∞ and tap 0.
+    fn pool<E: Element, S: Simd<Elem = E>>(
+        self,
+        simd: S,
+        pool: &Geometry2D,
+        x: &[E],
+        [width, channels]: [usize; 2],
+        outputs: Range<usize>,
+        y: &mut [E],
+        mut argmax: Option<&mut [u8]>,
+    ) {
+        let rectified = self.activation == Activation::Relu;
+        let first = reads(pool, 0, outputs.clone()).start;
+        let mut taps = [Tap::default(); TAPS];
+        for row in Axis::forward(pool, 0).runs(outputs, 0..pool.kernel[0]) {
+            for column in Axis::forward(pool, 1).runs(0..pool.output[1], 0..pool.kernel[1]) {
+                let met = (0..row.taps).flat_map(|u| (0..column.taps).map(move |v| (u, v)));
+                let taps = &mut taps[..row.taps * column.taps];
+                for (tap, (u, v)) in taps.iter_mut().zip(met) {
+                    let number = (row.tap + u) * pool.kernel[1] + column.tap + v;
+                    *tap = Tap { offset: (u * width + v) * channels, number: number as u8 };
+                }
+                for i in 0..row.count {
+                    let at = ((row.to + i) * pool.output[1] + column.to) * channels;
+                    let y = &mut y[at..][..column.count * channels];
+                    let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[at..][..y.len()]);
+                    if taps.is_empty() {
+                        y.fill(E::neg_infinity());
+                        argmax.into_iter().for_each(|argmax| argmax.fill(0));
+                        self.activate(simd, y);
+                        continue;
+                    }
+                    let x = &x[((row.from + i * row.from_step - first) * width + column.from) * channels..];
+                    let step = column.from_step * channels;
+                    Windows { x, taps, step, channels, rectified }.write(simd, y, argmax);
+                    if !rectified {
+                        self.activate(simd, y);
+                    }
+                }
             }
         }
     }
@@ -75,43 +119,6 @@ fn reads(pool: &Geometry2D, axis: usize, outputs: Range<usize>) -> Range<usize> 
     let pixel =
         |i: usize, u: usize| (i * pool.stride[axis] + u).saturating_sub(pool.before[axis]).min(pool.input[axis]);
     pixel(outputs.start, 0)..pixel(outputs.end - 1, pool.kernel[axis])
-}
-
-/// Overwrites rows `outputs` of `y` with the largest numbers of their windows. A window that sees nothing of the
-/// picture gives −∞ and tap 0.
-fn pool_rows<E: Element, S: Simd<Elem = E>>(
-    simd: S,
-    pool: &Geometry2D,
-    x: &[E],
-    [width, channels]: [usize; 2],
-    outputs: Range<usize>,
-    y: &mut [E],
-    mut argmax: Option<&mut [u8]>,
-) {
-    let first = reads(pool, 0, outputs.clone()).start;
-    for row in Axis::forward(pool, 0).runs(outputs, 0..pool.kernel[0]) {
-        for column in Axis::forward(pool, 1).runs(0..pool.output[1], 0..pool.kernel[1]) {
-            for i in 0..row.count {
-                let at = ((row.to + i) * pool.output[1] + column.to) * channels;
-                let y = &mut y[at..][..column.count * channels];
-                let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[at..][..y.len()]);
-                if row.taps * column.taps == 0 {
-                    y.fill(E::neg_infinity());
-                    argmax.into_iter().for_each(|argmax| argmax.fill(0));
-                    continue;
-                }
-                let windows = Windows {
-                    x: &x[((row.from + i * row.from_step - first) * width + column.from) * channels..],
-                    taps: [row.taps, column.taps],
-                    steps: [width * channels, channels],
-                    step: column.from_step * channels,
-                    tag: [row.tap * pool.kernel[1] + column.tap, pool.kernel[1]],
-                    channels,
-                };
-                windows.write(simd, y, argmax);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
