@@ -48,6 +48,7 @@ impl<E: Element> InferencePlan<E> {
     }
 
     /// The names of the steps.
+    #[cfg(test)]
     pub fn steps(&self) -> impl Iterator<Item = &str> {
         self.program.nodes.iter().map(|node| node.name.as_str())
     }

@@ -1,6 +1,6 @@
 //! A training step through fused steps, over buffers that are allocated once.
 
-use super::cpu::{Gradients, Kept, Pass, view, view_mut};
+use super::cpu::{Kept, Pass, Way, view, view_mut};
 use super::fuse::{Program, Purpose, Step, Value};
 use super::memory::Memory;
 use super::{StepTime, grown, in_order};
@@ -35,6 +35,9 @@ pub(crate) struct TrainingPlan<E: Element> {
     /// The time of each step's latest passes, in milliseconds.
     times: Vec<[f64; 2]>,
 }
+
+/// What is told a parameter's number, its values, and its gradient.
+type Update<'a, E> = dyn FnMut(usize, &mut [E], &[E]) + 'a;
 
 impl<E: Element> TrainingPlan<E> {
     /// For the first `count` layers of a built chain.
@@ -128,14 +131,15 @@ impl<E: Element> TrainingPlan<E> {
         let mut dx = to.map(|to| take(&mut self.buffers[to]));
         let mut kept = take(&mut self.kept[j]);
         let [mut gradients, mut state] = [&mut self.gradients, &mut self.state].map(take);
-        let result = self.pass(j, chain).backward(
-            if node.step.needs_input() { self.value(input, x) } else { &[] },
-            if node.step.needs_output() { self.value(output, x) } else { &[] },
-            &mut dy[..self.len(output)],
-            dx.as_mut().map(|dx| &mut dx[..self.len(input)]),
-            &mut kept,
-            Gradients { parameters: &mut gradients[node.parameters.clone()], state: &mut state[node.state.clone()] },
-        );
+        let result = self.pass(j, chain).backward(Way {
+            x: if node.step.needs_input() { self.value(input, x) } else { &[] },
+            y: if node.step.needs_output() { self.value(output, x) } else { &[] },
+            kept: &mut kept,
+            dy: &mut dy[..self.len(output)],
+            dx: dx.as_mut().map(|dx| &mut dx[..self.len(input)]),
+            parameters: &mut gradients[node.parameters.clone()],
+            state: &mut state[node.state.clone()],
+        });
         (self.gradients, self.state, self.kept[j]) = (gradients, state, kept);
         if let (Some(share), Some(dx)) = (self.memory.share(j), &dx) {
             debug_assert_eq!(Some(share), to);
@@ -197,7 +201,7 @@ impl<E: Element> TrainingPlan<E> {
     }
 
     /// Tells `update` every parameter's number, its values, and its gradient.
-    pub fn update(&self, chain: &mut Chain<E>, update: &mut dyn FnMut(usize, &mut [E], &[E])) {
+    pub fn update(&self, chain: &mut Chain<E>, update: &mut Update<'_, E>) {
         for node in self.program.nodes.iter().filter(|node| !node.parameters.is_empty()) {
             let mut each = |index: usize, values: &mut [E]| {
                 let number = node.parameters.start + index;

@@ -64,28 +64,6 @@ impl<'a, E: Element> Product<'a, E> {
         Self { rectified: true, ..self }
     }
 
-    /// Writes rows 0..`rows` into `c`, which has at most two registers of columns.
-    ///
-    /// # Panics
-    /// As `write_rows`.
-    pub fn write<S: Simd<Elem = E>>(
-        &self,
-        simd: S,
-        rows: usize,
-        row: impl Fn(usize) -> Row,
-        finish: Finish<'_, E>,
-        c: &mut ArrayViewMut2<'_, E>,
-    ) {
-        let mut list = [Row::default(); 8 * MOST_ROWS];
-        // As few lists as possible, all of nearly the same length.
-        let len = rows.div_ceil(rows.div_ceil(list.len()).max(1)).max(1);
-        for first in (0..rows).step_by(len) {
-            let list = &mut list[..len.min(rows - first)];
-            list.iter_mut().enumerate().for_each(|(r, entry)| *entry = row(first + r));
-            self.write_rows(simd, list, finish, c);
-        }
-    }
-
     /// Writes these rows into `c`, which has at most two registers of columns.
     ///
     /// # Panics
@@ -117,9 +95,6 @@ impl<'a, E: Element> Product<'a, E> {
         }
     }
 }
-
-/// The largest `Simd::ROWS`.
-const MOST_ROWS: usize = 14;
 
 /// The largest `Simd::LANES`.
 const MOST_LANES: usize = 16;

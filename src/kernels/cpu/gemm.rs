@@ -6,7 +6,6 @@
 //! rows would get in each other's way in the cache.
 
 pub(crate) use super::matrix::Matrix;
-use super::matrix::transpose;
 use super::{parallel, scratch};
 use crate::element::Element;
 use crate::simd::matrix::Factors;

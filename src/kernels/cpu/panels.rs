@@ -39,13 +39,9 @@ impl<E: Element> Factor<'_, E> {
         self.strides[1] * if reversed { self.shape[1] - 1 - tap } else { tap }
     }
 
-    /// Overwrites `packed` with the panels, group after group. Columns beyond the last keep what was there.
-    pub fn pack(&self, width: usize, packed: &mut [E]) {
-        self.pack_taps(width, false, packed);
-    }
-
-    /// The same with the taps in `reversed` order or not.
-    pub fn pack_taps(&self, width: usize, reversed: bool, packed: &mut [E]) {
+    /// Overwrites `packed` with the panels, group after group, the taps in `reversed` order or not. Columns beyond the
+    /// last keep what was there.
+    pub fn pack(&self, width: usize, reversed: bool, packed: &mut [E]) {
         let [_, taps, depth, columns] = self.shape;
         let work = 8 * packed.len();
         parallel::chunks_mut(work, packed, self.panel_len(width), |index, panel| {

@@ -58,7 +58,7 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         scratch::with(packed, |panels| {
-            weights.pack_taps(2 * S::LANES, reversed, panels);
+            weights.pack(2 * S::LANES, reversed, panels);
             let window = Window::new(axes, channels, weights, reversed, panels, bias, tail);
             each_chunk(work * batch, y, argmax, images * y_len, &|group, y, argmax| {
                 let x = &x[group * images * x_len..][..y.len() / y_len * x_len];

@@ -64,6 +64,7 @@ impl Tail {
 
     /// Overwrites rows `outputs` of `y` with the largest numbers of their windows. A window that sees nothing of the
     /// picture gives −∞ and tap 0.
+    #[expect(clippy::too_many_arguments, reason = "what `write` takes, and the pooling")]
     fn pool<E: Element, S: Simd<Elem = E>>(
         self,
         simd: S,

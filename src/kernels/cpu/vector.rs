@@ -33,16 +33,16 @@ impl<E: Element> Kernel<E> for AddInto<'_, E> {
 
 /// The first number that is infinite or NaN.
 pub(crate) fn first_not_finite<E: Element>(x: &[E]) -> Option<E> {
-    // x − x is 0 for finite numbers and NaN for all others: a sum of such differences tells quickly that all is well.
-    let suspect = x.chunks(CHUNK).find(|x| !E::dispatch(SumOfDifferences { x }).is_zero());
+    // x · 0 is 0 for finite numbers and NaN for all others: a sum of such products tells quickly that all is well.
+    let suspect = x.chunks(CHUNK).find(|x| !E::dispatch(SumOfZeros { x }).is_zero());
     suspect?.iter().copied().find(|x| !x.is_finite())
 }
 
-struct SumOfDifferences<'a, E> {
+struct SumOfZeros<'a, E> {
     x: &'a [E],
 }
 
-impl<E: Element> Kernel<E> for SumOfDifferences<'_, E> {
+impl<E: Element> Kernel<E> for SumOfZeros<'_, E> {
     type Output = E;
 
     #[inline(always)]
@@ -52,10 +52,10 @@ impl<E: Element> Kernel<E> for SumOfDifferences<'_, E> {
         let (blocks, rest) = self.x.as_chunks::<64>();
         for block in blocks {
             for (sum, &x) in sums.iter_mut().zip(block) {
-                *sum += x - x;
+                *sum += x * E::zero();
             }
         }
-        let rest = rest.iter().fold(E::zero(), |sum, &x| sum + (x - x));
+        let rest = rest.iter().fold(E::zero(), |sum, &x| sum + x * E::zero());
         sums.iter().fold(rest, |sum, &other| sum + other)
     }
 }

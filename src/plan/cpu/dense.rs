@@ -1,0 +1,37 @@
+//! A matrix product with bias and activation, and the way back.
+
+use super::{Pass, Way, numbers};
+use crate::element::Element;
+use crate::error::Result;
+use crate::kernels::cpu::activation::Activation;
+use crate::kernels::cpu::gemm::{Matrix, gemm};
+use crate::kernels::cpu::reduce::{add_row, sum_rows};
+use crate::layers::Dense;
+
+impl<E: Element> Pass<'_, E> {
+    // x [N, D] · w [D, F] → y [N, F]
+    pub(super) fn dense(&self, [d, f]: [usize; 2], activation: Activation, x: &[E], y: &mut [E]) -> Result<()> {
+        let (w, b) = self.typed::<Dense<E>>().numbers()?;
+        gemm(Matrix::rows(x, self.batch, d), Matrix::rows(w, d, f), y);
+        if let Some(b) = b {
+            add_row(y, b);
+        }
+        activation.apply(y);
+        Ok(())
+    }
+
+    pub(super) fn dense_backward(&self, [d, f]: [usize; 2], activation: Activation, way: Way<'_, E>) -> Result<()> {
+        let (w, _) = self.typed::<Dense<E>>().numbers()?;
+        let [dw, db @ ..] = way.parameters else { unreachable!("a dense layer has weights") };
+        activation.apply_slope(way.y, way.dy);
+        let dy = Matrix::rows(way.dy, self.batch, f);
+        // xᵀ [D, N] · dy [N, F] → dw [D, F]
+        gemm(Matrix::rows(way.x, self.batch, d).transposed(), dy, numbers(dw));
+        db.iter_mut().for_each(|db| sum_rows(way.dy, numbers(db)));
+        if let Some(dx) = way.dx {
+            // dy [N, F] · wᵀ [F, D] → dx [N, D]
+            gemm(dy, Matrix::rows(w, d, f).transposed(), dx);
+        }
+        Ok(())
+    }
+}
