@@ -119,6 +119,9 @@ pub fn pack<S: Simd>(simd: S, from: &[S::Elem], step: usize, columns: usize, to:
     let rows = to.len() / width;
     assert!(to.len() == rows * width && columns <= width);
     assert!(step.saturating_mul(rows - 1).saturating_add(columns) <= from.len());
+    if [step, columns] == [width; 2] {
+        return to.copy_from_slice(&from[..to.len()]);
+    }
     simd.vectorize(Pack { from, step, columns, to, width });
 }
 

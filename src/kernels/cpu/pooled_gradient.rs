@@ -558,13 +558,13 @@ mod tests {
             ceil_mode: random.chance(0.5),
         };
         let pool = pooling.over("pool", geometry.output).ok().filter(Tail::takes)?;
-        let groups = if round % 8 == 0 { 2 + random.below(2) } else { 1 };
+        let groups = if round.is_multiple_of(8) { 2 + random.below(2) } else { 1 };
         let (c, f) = match round % 3 {
             0 => (1 + random.below(4), 1 + random.below(20)),
             1 => (8 + random.below(40), 1 + random.below(9)),
             _ => (8 + random.below(16), 1 + random.below(40)),
         };
-        let batch = if round % 40 == 0 { 33 } else { [1, 1, 3, 0][random.below(4)] };
+        let batch = if round.is_multiple_of(40) { 33 } else { [1, 1, 3, 0][random.below(4)] };
         let most = if batch == 33 { 5 } else { usize::MAX };
         Some((Conv2DShape { batch, geometry, c_in: groups * c.min(most), c_out: groups * f.min(most), groups }, pool))
     }
@@ -575,7 +575,7 @@ mod tests {
         let (mut round, mut lists) = (0, 0);
         while round < 2000 {
             let Some((shape, pool)) = draw_shape(round, &mut random) else { continue };
-            check::<f32>(&shape, pool, round % 20 == 0, &mut random);
+            check::<f32>(&shape, pool, round.is_multiple_of(20), &mut random);
             check::<f64>(&shape, pool, round % 20 == 1, &mut random);
             lists += usize::from(is_worth_lists(&shape, &pool));
             round += 1;

@@ -31,6 +31,7 @@ pub(super) trait Gradient<E>: Copy + Sync {
 }
 
 /// A part of an image of dy.
+#[derive(Clone)]
 pub(super) struct Part {
     pub image: usize,
     pub rows: Range<usize>,
@@ -165,11 +166,10 @@ impl<'a> Cut<'a> {
         self.shape.batch.div_ceil(self.images) * self.bands
     }
 
-    /// The images and rows of outputs of a unit.
-    fn unit(&self, unit: usize) -> [Range<usize>; 2] {
+    fn unit(&self, unit: usize) -> Unit {
         let first = unit / self.bands * self.images;
         let rows = part(self.shape.geometry.output[0], self.bands, unit % self.bands);
-        [first..self.shape.batch.min(first + self.images), rows]
+        Unit { images: first..self.shape.batch.min(first + self.images), rows }
     }
 
     fn together(&self) -> bool {
@@ -215,6 +215,12 @@ impl<'a> Cut<'a> {
     }
 }
 
+/// Images, and a band of rows of outputs in each of them.
+struct Unit {
+    images: Range<usize>,
+    rows: Range<usize>,
+}
+
 /// Among `outputs`, those that meet the picture with a tap, along one axis; and which pixel the first of them meets.
 fn met(geometry: &Geometry2D, axis: usize, tap: usize, outputs: &Range<usize>) -> (Range<usize>, usize) {
     let (stride, offset, before) = (geometry.stride[axis], tap * geometry.dilation[axis], geometry.before[axis]);
@@ -249,20 +255,20 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
     fn add<S: Simd<Elem = E>>(&self, simd: S, units: Range<usize>, sums: &mut [E]) {
         let (cut, shape) = (self.cut, self.cut.shape);
         sums.fill(E::zero());
-        let most_rows = units.clone().map(|unit| cut.reads(&cut.unit(unit)[1]).len()).max().unwrap_or(0);
+        let most_rows = units.clone().map(|unit| cut.reads(&cut.unit(unit).rows).len()).max().unwrap_or(0);
         let x_len = cut.images * most_rows * cut.row()[0] * (shape.c_in / shape.groups);
         let dy_len = cut.images * cut.strip[0] * cut.strip[1] * cut.width;
         scratch::with(x_len + dy_len, |memory| {
             let (x, dy) = memory.split_at_mut(x_len);
             for unit in units {
-                let [images, rows] = cut.unit(unit);
+                let unit = cut.unit(unit);
                 let mut panels = self.panels.clone().zip(sums.chunks_exact_mut(cut.taps() * cut.depth * cut.width));
                 for group in self.panels.start / cut.panels..self.panels.end.div_ceil(cut.panels) {
-                    let source = self.source(simd, group, &images, &rows, x);
+                    let source = self.source(simd, group, &unit, x);
                     let end = self.panels.end.min((group + 1) * cut.panels);
                     let rest = end - self.panels.start.max(group * cut.panels);
                     for (panel, sums) in panels.by_ref().take(rest) {
-                        self.add_panel(simd, source, panel, &images, &rows, dy, sums);
+                        self.add_panel(simd, source, panel, &unit, dy, sums);
                     }
                 }
             }
@@ -274,8 +280,7 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
         &'a self,
         simd: S,
         group: usize,
-        images: &Range<usize>,
-        outputs: &Range<usize>,
+        Unit { images, rows }: &Unit,
         memory: &'a mut [E],
     ) -> Source<'a, E> {
         let (cut, Conv2DShape { geometry, c_in, groups, .. }) = (self.cut, *self.cut.shape);
@@ -285,7 +290,7 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
             let (image, row) = (height * length, length);
             return Source { x: &self.x[images.start * image * c..], first_row: 0, image, row, pixel: Some(c) };
         }
-        let rows = cut.reads(outputs);
+        let rows = cut.reads(rows);
         let pixels = images.len() * rows.len() * width;
         for block in 0..if one { 1 } else { cut.blocks } {
             let channels = if one { 0..c } else { cut.block(block) };
@@ -305,49 +310,54 @@ impl<E: Element, G: Gradient<E>> Task<'_, E, G> {
     }
 
     /// Adds the products of one panel of filters, strip by strip.
-    #[allow(clippy::too_many_arguments)]
     fn add_panel<S: Simd<Elem = E>>(
         &self,
         simd: S,
         source: Source<'_, E>,
         panel: usize,
-        images: &Range<usize>,
-        outputs: &Range<usize>,
+        Unit { images, rows: outputs }: &Unit,
         memory: &mut [E],
         sums: &mut [E],
     ) {
-        let (cut, shape) = (self.cut, self.cut.shape);
-        let Conv2DShape { geometry, .. } = *shape;
+        let (cut, Conv2DShape { geometry, c_in, c_out, .. }) = (self.cut, *self.cut.shape);
         let ([height, length], (filters, width)) = (geometry.output, cut.filters::<S>(panel));
-        let row_strips = outputs.len().div_ceil(cut.strip[0]);
-        let column_strips = length.div_ceil(cut.strip[1]);
+        let (row_strips, column_strips) = (outputs.len().div_ceil(cut.strip[0]), length.div_ceil(cut.strip[1]));
         for strip in 0..row_strips * column_strips {
             let rows = part(outputs.len(), row_strips, strip / column_strips);
             let rows = outputs.start + rows.start..outputs.start + rows.end;
             let columns = part(length, column_strips, strip % column_strips);
             let first = (images.start * height + rows.start) * length + columns.start;
-            let (dy, steps) = match self.dy.dense().filter(|_| shape.groups == 1 && shape.c_out == width) {
-                Some(dy) => (&dy[first * width..], [height * length, length, 1]),
-                None => {
-                    let len = rows.len() * columns.len();
-                    for (image, to) in images.clone().zip(memory.chunks_exact_mut(len * width)) {
-                        let part =
-                            Part { image, rows: rows.clone(), columns: columns.clone(), filters: filters.clone() };
-                        self.dy.pack(simd, shape, &part, to, width);
-                    }
-                    (&memory[..images.len() * len * width], [len, columns.len(), 1])
-                }
-            };
             // What the next strip reads of dy, and the same strip of the next images of x.
             let next = first + images.len() * rows.len() * columns.len();
-            let next_dy = self.dy.dense().and_then(|dy| dy.get(next * shape.c_out + filters.start..));
+            let next_dy = self.dy.dense().and_then(|dy| dy.get(next * c_out + filters.start..));
             let x_first = (images.end * geometry.input[0] + rows.start * geometry.stride[0]) * geometry.input[1];
-            let next_x = self.x.get(x_first * shape.c_in..).filter(|_| panel == self.panels.start);
-            let next = [(next_dy.unwrap_or_default(), shape.c_out), (next_x.unwrap_or_default(), shape.c_in)];
-            let steps = steps.map(|step| step * width);
-            let strip = Strip { images: images.len(), rows, columns, dy, steps, width, next };
+            let next_x = self.x.get(x_first * c_in..).filter(|_| panel == self.panels.start);
+            let next = [(next_dy.unwrap_or_default(), c_out), (next_x.unwrap_or_default(), c_in)];
+            let part = Part { image: images.start, rows, columns, filters: filters.clone() };
+            let (dy, steps) = match self.dy.dense().filter(|_| [c_out, filters.len()] == [width; 2]) {
+                Some(dy) => (&dy[first * width..], [height * length, length, 1]),
+                None => self.pack(simd, images, &part, memory, width),
+            };
+            let (images, steps) = (images.len(), steps.map(|step| step * width));
+            let strip = Strip { images, rows: part.rows, columns: part.columns, dy, steps, width, next };
             self.add_strip(simd, source, &strip, sums);
         }
+    }
+
+    /// A part of dy, side by side in `memory` for some images; and the pixels from one image, row and column to the next.
+    fn pack<'a, S: Simd<Elem = E>>(
+        &self,
+        simd: S,
+        images: &Range<usize>,
+        part: &Part,
+        memory: &'a mut [E],
+        width: usize,
+    ) -> (&'a [E], [usize; 3]) {
+        let pixels = part.rows.len() * part.columns.len();
+        for (image, to) in images.clone().zip(memory.chunks_exact_mut(pixels * width)) {
+            self.dy.pack(simd, self.cut.shape, &Part { image, ..part.clone() }, to, width);
+        }
+        (&memory[..images.len() * pixels * width], [pixels, part.columns.len(), 1])
     }
 
     /// Adds the products of a strip of outputs: for all blocks and taps.
@@ -550,14 +560,14 @@ mod tests {
             ceil_mode: false,
         };
         let geometry = window.over("conv2d", [1 + random.below(12), 1 + random.below(12)]).ok()?;
-        let groups = if round % 4 == 0 { 2 + random.below(2) } else { 1 };
+        let groups = if round.is_multiple_of(4) { 2 + random.below(2) } else { 1 };
         let (c, f) = match round % 5 {
             0 => (1, 1),
             1 => (1 + random.below(40), 1 + random.below(9)),
             2 => (1 + random.below(4), 1 + random.below(80)),
             _ => (1 + random.below(16), 1 + random.below(20)),
         };
-        let batch = if round % 40 == 0 { 33 } else { [1, 2, 3, 0][random.below(4)] };
+        let batch = if round.is_multiple_of(40) { 33 } else { [1, 2, 3, 0][random.below(4)] };
         let most = if batch == 33 { 6 } else { usize::MAX };
         Some(Conv2DShape { batch, geometry, c_in: groups * c.min(most), c_out: groups * f.min(most), groups })
     }
@@ -568,7 +578,7 @@ mod tests {
         let mut round = 0;
         while round < 2000 {
             let Some(shape) = draw_shape(round, &mut random) else { continue };
-            check::<f32>(&shape, round % 20 == 0, &mut random);
+            check::<f32>(&shape, round.is_multiple_of(20), &mut random);
             check::<f64>(&shape, round % 20 == 1, &mut random);
             round += 1;
         }
