@@ -75,7 +75,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub no_augment: bool,
     /// Threads; they change no result [default: all processors]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
     /// The seed of everything random
     #[arg(long, default_value_t = 1, value_name = "N")]
