@@ -141,11 +141,10 @@ impl<E: Element> TrainingPlan<E> {
             state: &mut state[node.state.clone()],
         });
         (self.gradients, self.state, self.kept[j]) = (gradients, state, kept);
-        if let (Some(share), Some(dx)) = (self.memory.share(j), &dx) {
-            debug_assert_eq!(Some(share), to);
-            self.add(input, dx);
-        }
         if let (Some(to), Some(dx)) = (to, dx) {
+            if self.memory.share(j).is_some() {
+                self.add(input, &dx);
+            }
             self.buffers[to] = dx;
         }
         if let Step::Add { other, .. } = self.program.nodes[j].step {
