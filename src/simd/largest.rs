@@ -2,6 +2,7 @@
 //!
 //! A row of windows of max pooling. The first of equal numbers wins; NaN wins and stays. What is written is flushed.
 
+use super::tile::{load, store};
 use super::{Kernel, Simd};
 use crate::element::Element;
 
@@ -39,55 +40,67 @@ impl<E: Element> Windows<'_, E> {
         let last = (y.len() / self.channels - 1) * self.step;
         let reach = self.taps.iter().map(|tap| tap.offset).max().expect("there is a tap");
         assert!(last.saturating_add(reach).saturating_add(self.channels) <= self.x.len());
-        match argmax {
-            Some(argmax) => simd.vectorize(Write::<_, true> { windows: self, y, argmax }),
-            None => simd.vectorize(Write::<_, false> { windows: self, y, argmax: &mut [] }),
+        // Four taps, as most poolings have, are best known when the loops are compiled.
+        match (<&[Tap; 4]>::try_from(self.taps), argmax) {
+            (Ok(&taps), Some(argmax)) => simd.vectorize(Write::<_, _, true> { windows: self, taps, y, argmax }),
+            (Ok(&taps), None) => simd.vectorize(Write::<_, _, false> { windows: self, taps, y, argmax: &mut [] }),
+            (_, Some(argmax)) => simd.vectorize(Write::<_, _, true> { windows: self, taps: self.taps, y, argmax }),
+            (_, None) => simd.vectorize(Write::<_, _, false> { windows: self, taps: self.taps, y, argmax: &mut [] }),
         }
     }
 }
 
 /// Only [`Windows::write`] makes one, and it vouches for all taps.
-struct Write<'a, E, const TAGS: bool> {
+struct Write<'a, E, T, const TAGS: bool> {
     windows: Windows<'a, E>,
+    taps: T,
     y: &'a mut [E],
     argmax: &'a mut [u8],
 }
 
-impl<E: Element, const TAGS: bool> Kernel<E> for Write<'_, E, TAGS> {
+impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Kernel<E> for Write<'_, E, T, TAGS> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Windows { x, step, channels, .. } = self.windows;
-        for (window, y) in self.y.chunks_exact_mut(channels).enumerate() {
-            let argmax = if TAGS { &mut self.argmax[window * channels..][..channels] } else { &mut [] };
-            let x = x.as_ptr().wrapping_add(window * step);
-            for first in (0..channels).step_by(S::LANES) {
-                let lanes = simd.first(channels - first);
-                // SAFETY: `write` checked that all taps of all windows lie in x.
-                let (best, tags) = unsafe { self.windows.largest(simd, x.wrapping_add(first), lanes) };
-                let best = if self.windows.rectified { simd.rectify(best) } else { simd.flush(best) };
-                // SAFETY: y has `channels` numbers, and the mask no more lanes than are left of them.
-                unsafe { simd.store_first(y.as_mut_ptr().wrapping_add(first), lanes, best) };
-                if TAGS {
-                    simd.store_tags(&mut argmax[first..], tags);
-                }
+    fn run<S: Simd<Elem = E>>(mut self, simd: S) {
+        let channels = self.windows.channels;
+        assert!(!TAGS || self.argmax.len() >= self.y.len());
+        for first in (0..self.y.len()).step_by(channels) {
+            let x = self.windows.x.as_ptr().wrapping_add(first / channels * self.windows.step);
+            let whole = channels - channels % S::LANES;
+            for c in (0..whole).step_by(S::LANES) {
+                // SAFETY: `Windows::write` checked that all taps of all windows lie in x; c is a channel of this window.
+                unsafe { self.write::<S, true>(simd, x.wrapping_add(c), first + c, S::LANES) };
+            }
+            if whole < channels {
+                // SAFETY: as above.
+                unsafe { self.write::<S, false>(simd, x.wrapping_add(whole), first + whole, channels - whole) };
             }
         }
     }
 }
 
-impl<E: Element> Windows<'_, E> {
+impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Write<'_, E, T, TAGS> {
+    /// Writes `lanes` numbers from `y[at]` on, all lanes of a register if it is `FULL`.
+    ///
     /// # Safety
-    /// The lanes of `lanes` after each tap of the window at `x` must be valid for reads.
+    /// So many numbers must be valid for reads after each tap of the window at `x`.
     #[inline(always)]
-    unsafe fn largest<S: Simd<Elem = E>>(&self, simd: S, x: *const E, lanes: S::Mask) -> (S::Vector, S::Tags) {
+    unsafe fn write<S: Simd<Elem = E>, const FULL: bool>(&mut self, simd: S, x: *const E, at: usize, lanes: usize) {
+        let mask = simd.first(lanes);
         let mut best = (simd.splat(E::zero()), simd.tag(0));
-        for (index, tap) in self.taps.iter().enumerate() {
+        for (index, tap) in self.taps.as_ref().iter().enumerate() {
             // SAFETY: handed on to the caller.
-            let next = (unsafe { simd.load_first(x.wrapping_add(tap.offset), lanes) }, simd.tag(tap.number));
+            let [number] = unsafe { load::<S, 1, FULL>(simd, x.wrapping_add(tap.offset), mask) };
+            let next = (number, simd.tag(tap.number));
             best = if index == 0 { next } else { simd.larger(best, next) };
         }
-        best
+        let largest = if self.windows.rectified { simd.rectify(best.0) } else { simd.flush(best.0) };
+        let y = &mut self.y[at..at + lanes];
+        // SAFETY: y has so many numbers.
+        unsafe { store::<S, 1, FULL>(simd, y.as_mut_ptr(), mask, [largest]) };
+        if TAGS {
+            simd.store_tags(&mut self.argmax[at..at + lanes], best.1);
+        }
     }
 }

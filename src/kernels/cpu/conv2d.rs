@@ -86,6 +86,7 @@ impl Conv2DShape {
 #[cfg(test)]
 mod tests {
     use super::super::naive;
+    use super::super::pool2d::Pool2DShape;
     use super::super::testing::{self, Number};
     use super::*;
     use crate::random::{Key, Random};
@@ -163,6 +164,106 @@ mod tests {
             let shape = Conv2DShape { batch, geometry, c_in, c_out, groups };
             check::<f32>(&shape, &mut random);
             check::<f64>(&shape, &mut random);
+        }
+    }
+
+    /// Whole numbers: every sum is exact, in any order and with any rounding, and there are ties.
+    fn draw_whole(len: usize, random: &mut Random) -> Vec<f64> {
+        (0..len).map(|_| random.below(7) as f64 - 3.0).collect()
+    }
+
+    /// A shape of many kinds: every remainder of every tile, sums in several pieces, more than one picture in a block.
+    fn draw_kind(round: usize, random: &mut Random) -> Conv2DShape {
+        let batch = [1, 1, 1, 2, 3, 3, 0, 33][random.below(8)];
+        let (kernel, input, depth) = match round % 8 {
+            // More channels than a piece of a sum has
+            0 => ([1 + random.below(3), 1 + random.below(3)], [3, 3 + random.below(3)], 100 + random.below(330)),
+            // More taps than a piece has
+            1 => ([6 + random.below(4), 6 + random.below(4)], [9 + random.below(4), 10], 1 + random.below(2)),
+            _ => {
+                let [kernel, input] = [4, 9].map(|most| [(); 2].map(|()| 1 + random.below(most)));
+                (kernel, input, 1 + random.below(9))
+            }
+        };
+        let window = Window2D {
+            stride: [(); 2].map(|()| 1 + random.below(3)),
+            dilation: [(); 2].map(|()| 1 + usize::from(random.chance(0.2))),
+            padding: [Padding::Valid, Padding::Same, Padding::all(1 + random.below(4))][random.below(3)],
+            ..Window2D::new(kernel)
+        };
+        let groups = if depth > 9 { 1 } else { [1, 1, 1, 2, 3][random.below(5)] };
+        let filters = if random.chance(0.2) { 1 } else { 1 + random.below(36) };
+        let depth = if filters == 1 && random.chance(0.5) { 1 } else { depth };
+        match window.over("conv2d", input) {
+            Ok(geometry) => Conv2DShape { batch, geometry, c_in: groups * depth, c_out: groups * filters, groups },
+            Err(_) => draw_kind(round, random),
+        }
+    }
+
+    fn draw_tail(picture: [usize; 2], random: &mut Random) -> Tail {
+        let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][random.below(3)];
+        let kernel = [(); 2].map(|()| 1 + random.below(3));
+        let window = Window2D {
+            stride: kernel.map(|size| size + usize::from(random.chance(0.2))),
+            padding: [Padding::Valid, Padding::Same][random.below(2)],
+            ceil_mode: random.chance(0.3),
+            ..Window2D::new(kernel)
+        };
+        let pool = window.over("tail", picture).ok().filter(|pool| random.chance(0.6) && Tail::takes(pool));
+        Tail { activation, pool }
+    }
+
+    fn check_exactly<E: Number>(shape: &Conv2DShape, tail: &Tail, random: &mut Random) {
+        let [x_len, w_len, y_len] = naive::conv2d_sizes(shape);
+        let [x, w, dy, bias] = [x_len, w_len, y_len, shape.c_out].map(|len| draw_whole(len, random));
+        let (mut y, mut taps) = (naive::conv2d_forward(shape, &x, &w, Some(&bias)), Vec::new());
+        if let Some(geometry) = tail.pool {
+            (y, taps) = naive::max_forward(&Pool2DShape { batch: shape.batch, geometry, channels: shape.c_out }, &y);
+        }
+        let y: Vec<E> = y.iter().map(|&y| tail.activation.value(E::of(y))).collect();
+        let dx = testing::cast::<E>(&naive::conv2d_input_gradient(shape, &dy, &w));
+        let [x, w, dy, bias] = [x, w, dy, bias].map(|numbers| testing::cast::<E>(&numbers));
+        testing::on_each_path(x.len() + y.len(), || {
+            let mut found = [vec![E::nan(); y.len()], vec![E::nan(); dx.len()]];
+            let mut argmax = vec![255; taps.len()];
+            let kept = tail.pool.map(|_| argmax.as_mut_slice());
+            forward_fused(shape, &x, &w, Some(&bias), tail, &mut found[0], kept);
+            input_gradient(shape, &dy, &w, &mut found[1]);
+            assert!(found[0] == y && found[1] == dx, "{shape:?} {tail:?}");
+            assert!(argmax.iter().zip(&taps).all(|(&found, &tap)| u32::from(found) == tap), "{shape:?} {tail:?}");
+            forward_fused(shape, &x, &w, Some(&bias), tail, &mut found[0], None);
+            assert!(found[0] == y, "{shape:?} {tail:?} without argmax");
+            found
+        });
+    }
+
+    #[test]
+    fn whole_numbers_agree_exactly() {
+        let mut random = Key::new(3).named("conv2d").stream();
+        for round in 0..2400 {
+            let shape = draw_kind(round, &mut random);
+            let tail = draw_tail(shape.geometry.output, &mut random);
+            match round % 3 {
+                0 => check_exactly::<f64>(&shape, &tail, &mut random),
+                _ => check_exactly::<f32>(&shape, &tail, &mut random),
+            }
+        }
+    }
+
+    // 1200 products of 2⁻⁴⁰ and 2⁻³⁵ are smaller than 2⁻⁶³, in one piece of a sum and in several.
+    #[test]
+    fn tiny_sums_are_0() {
+        for (depth, padding) in [(1, Padding::Valid), (300, Padding::Same)] {
+            let geometry = Window2D { padding, ..Window2D::new(2) }.over("conv2d", [5, 4]).expect("the kernel fits");
+            let shape = Conv2DShape { batch: 2, geometry, c_in: depth, c_out: 35, groups: 1 };
+            let [x_len, w_len, y_len] = naive::conv2d_sizes(&shape);
+            testing::on_each_path_and_pool(|| {
+                let [x, dy] = [x_len, y_len].map(|len| vec![2f32.powi(-40); len]);
+                let (w, mut y, mut dx) = (vec![-2f32.powi(-35); w_len], vec![1.0; y_len], vec![1.0; x_len]);
+                forward(&shape, &x, &w, None, &mut y);
+                input_gradient(&shape, &dy, &w, &mut dx);
+                assert!(y.iter().chain(&dx).all(|&number| number == 0.0));
+            });
         }
     }
 

@@ -11,9 +11,8 @@ use super::panels::Factor;
 use super::tail::Tail;
 use super::{parallel, scratch};
 use crate::element::Element;
-use crate::simd::tile::{Finish, Product, Row, Segment};
+use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
-use ndarray::{ArrayViewMut2, Axis as Along, s};
 use std::ops::Range;
 
 /// A window over a batch of pictures, and its tail: x [N, input, channels[0]] → y [N, tail's output, channels[1]].
@@ -99,8 +98,8 @@ struct Window<'a, E> {
     tail: Tail,
     /// Taps down, taps across and channels of a piece of the sums.
     piece: [usize; 3],
-    /// Whether the tile makes 0 of negative sums.
-    rectified: bool,
+    /// What the tile makes of a sum.
+    end: End,
 }
 
 /// A piece of the sums.
@@ -134,9 +133,12 @@ impl<'a, E: Element> Window<'a, E> {
         let across = kw.min(TAPS).min(DEPTH / depth).max(1);
         let down = if across < kw { 1 } else { kh.min(TAPS / kw).min(DEPTH / (kw * depth)).max(1) };
         let piece = [down, across, depth.min(DEPTH)];
-        let tile_is_last = piece == [kh, kw, depth] && tail.pool.is_none() && !weights.is_depthwise();
-        let rectified = tile_is_last && tail.activation == Activation::Relu;
-        Self { axes, channels, weights, reversed, panels, bias, tail, piece, rectified }
+        let end = match tail {
+            Tail { pool: Some(_), .. } => End::Nothing,
+            Tail { activation: Activation::Relu, .. } if piece == [kh, kw, depth] => End::Rectify,
+            _ => End::Flush,
+        };
+        Self { axes, channels, weights, reversed, panels, bias, tail, piece, end }
     }
 
     /// Writes the rows `outputs` of the pictures x [.., input, C] to y [.., rows, columns, F].
@@ -151,7 +153,7 @@ impl<'a, E: Element> Window<'a, E> {
         let (output, f) = (self.axes[1].output, self.channels[1]);
         let Some(pool) = self.tail.pool else {
             self.convolve(simd, x, [outputs, 0..output], y);
-            if !self.rectified {
+            if self.end != End::Rectify || self.weights.is_depthwise() {
                 self.tail.activate(simd, y);
             }
             return;
@@ -187,10 +189,8 @@ impl<'a, E: Element> Window<'a, E> {
     /// Adds a piece of the sums.
     fn add_piece<S: Simd<Elem = E>>(&self, simd: S, x: &[E], piece: Piece, outputs: &[Range<usize>; 2], y: &mut [E]) {
         let [height, width] = outputs.each_ref().map(Range::len);
-        let pixels = y.len() / self.channels[1];
-        let images = pixels / (height * width).max(1);
+        let images = y.len() / (height * width * self.channels[1]).max(1);
         let x_pixels = self.axes[0].input * self.axes[1].input;
-        let mut y = ArrayViewMut2::from_shape((pixels, self.channels[1]), y).expect("y is [rows, columns, F]");
         let mut list = [Row::default(); PLACES];
         for row in self.axes[0].runs(outputs[0].clone(), piece.taps[0].clone()) {
             for column in self.axes[1].runs(outputs[1].clone(), piece.taps[1].clone()) {
@@ -198,7 +198,7 @@ impl<'a, E: Element> Window<'a, E> {
                     continue;
                 }
                 let mut segments = [Segment::default(); TAPS];
-                let segments = self.segments(simd, row, column, piece.depth.clone(), &mut segments);
+                let segments = self.segments(row, column, piece.depth.clone(), &mut segments);
                 let mut count = 0;
                 for (n, i) in (0..images).flat_map(|n| (0..row.count).map(move |i| (n, i))) {
                     let from = (n * x_pixels + i * row.from_step * self.axes[1].input) * self.channels[0];
@@ -213,38 +213,34 @@ impl<'a, E: Element> Window<'a, E> {
                         }
                         (j, count) = (j + more, count + more);
                         if count == PLACES {
-                            self.add(simd, x, segments, piece.first, &list, y.view_mut());
+                            self.add(simd, x, segments, piece.first, &list, y);
                             count = 0;
                         }
                     }
                 }
-                self.add(simd, x, segments, piece.first, &list[..count], y.view_mut());
+                self.add(simd, x, segments, piece.first, &list[..count], y);
             }
         }
     }
 
     /// Where the taps that these rows and columns meet the picture with find their factors.
-    fn segments<'s, S: Simd>(
+    fn segments<'s>(
         &self,
-        _: S,
         row: Run,
         column: Run,
         channels: Range<usize>,
         segments: &'s mut [Segment; TAPS],
     ) -> &'s [Segment] {
         let (depth, width) = (self.weights.shape[2], self.axes[1].input);
-        let panel = if self.weights.is_depthwise() { 1 } else { 2 * S::LANES };
         let mut count = 0;
         for (u, v) in (0..row.taps).flat_map(|u| (0..column.taps).map(move |v| (u, v))) {
             let pixel = (row.from + u * row.pixel_step) * width + column.from + v * column.pixel_step;
             let tap = (row.tap + u * row.tap_step) * self.axes[1].taps + column.tap + v * column.tap_step;
             let [a, b] = [pixel * self.channels[0], tap * depth].map(|first| first + channels.start);
-            let next = Segment { a, b: b * panel, len: channels.len() };
+            let next = Segment { a, b, len: channels.len() };
             match segments[..count].last_mut() {
                 // Neighbouring pixels with all their channels are one run.
-                Some(last) if last.a + last.len == next.a && last.b + last.len * panel == next.b => {
-                    last.len += next.len
-                }
+                Some(last) if last.a + last.len == next.a && last.b + last.len == next.b => last.len += next.len,
                 _ => {
                     segments[count] = next;
                     count += 1;
@@ -255,35 +251,24 @@ impl<'a, E: Element> Window<'a, E> {
     }
 
     /// Writes the sums over these segments to the pixels `places` of `y`, or adds them where they are not the `first`.
-    fn add<S: Simd<Elem = E>>(
-        &self,
-        simd: S,
-        x: &[E],
-        segments: &[Segment],
-        first: bool,
-        places: &[Row],
-        mut y: ArrayViewMut2<'_, E>,
-    ) {
+    fn add<S: Simd<Elem = E>>(&self, simd: S, x: &[E], segments: &[Segment], first: bool, places: &[Row], y: &mut [E]) {
         if self.weights.is_depthwise() {
             return simd.vectorize(Depthwise { window: self, x, segments, first, places, y });
         }
         let ([groups, _, depth, columns], width) = (self.weights.shape, 2 * S::LANES);
         let mut panels = self.panels.chunks_exact(self.weights.panel_len(width).max(1));
-        for group in 0..groups {
-            // Outputs that all lie in the padding read no rows, and so no segments.
+        for (group, column) in (0..groups).flat_map(|group| (0..columns).step_by(width).map(move |f| (group, f))) {
+            // Without segments there may be no x and no panels.
             let x = x.get(group * depth..).unwrap_or_default();
-            let mut y = y.slice_mut(s![.., group * columns..(group + 1) * columns]);
-            for (index, mut y) in y.axis_chunks_iter_mut(Along(1), width).enumerate() {
-                let panel = panels.next().unwrap_or_default();
-                let finish = match self.bias {
-                    _ if !first => Finish::Add,
-                    Some(bias) => Finish::Bias(&bias[group * columns + index * width..]),
-                    None => Finish::Overwrite,
-                };
-                let product = Product::new(x, panel, [1, width], segments);
-                let product = if self.rectified { product.rectified() } else { product };
-                product.write_rows(simd, places, finish, &mut y);
-            }
+            let panel = panels.next().unwrap_or_default();
+            let f = group * columns + column;
+            let start = match self.bias {
+                _ if !first => Start::Sum,
+                Some(bias) => Start::Bias(&bias[f..]),
+                None => Start::Zero,
+            };
+            let product = Product { a: x, panel, segments, start, end: self.end };
+            product.write(simd, places, &mut y[f..], [self.channels[1], width.min(columns - column)]);
         }
     }
 }
@@ -295,17 +280,17 @@ struct Depthwise<'a, E> {
     segments: &'a [Segment],
     first: bool,
     places: &'a [Row],
-    y: ArrayViewMut2<'a, E>,
+    y: &'a mut [E],
 }
 
 impl<E: Element> Kernel<E> for Depthwise<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd<Elem = E>>(mut self, _: S) {
+    fn run<S: Simd<Elem = E>>(self, _: S) {
         let Window { channels, weights, reversed, bias, .. } = *self.window;
         for place in self.places {
-            let y = self.y.row_mut(place.to).into_slice().expect("the channels of a pixel lie side by side");
+            let y = &mut self.y[place.to * channels[1]..][..channels[1]];
             match bias {
                 _ if !self.first => {}
                 Some(bias) => y.copy_from_slice(bias),

@@ -18,11 +18,11 @@ pub(crate) struct Tail {
     pub pool: Option<Geometry2D>,
 }
 
-/// Taps of a window whose numbers fit in a byte.
-const TAPS: usize = 256;
+/// Taps of a window, at most.
+const TAPS: usize = 64;
 
 impl Tail {
-    /// Whether a pooling can be part of a tail: no pixel is in two windows, and a tap fits in a byte.
+    /// Whether a pooling can be part of a tail: no pixel is in two windows, and a window is small.
     pub fn takes(pool: &Geometry2D) -> bool {
         pool.dilation == [1, 1] && (0..2).all(|axis| pool.kernel[axis] <= pool.stride[axis]) && pool.taps() <= TAPS
     }
