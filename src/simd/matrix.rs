@@ -1,8 +1,9 @@
 //! c[i,j] = Σ_k a[i,k] · b[k,j]
 //!
 //! The inner loop of matrix products. As in [`tile`](super::tile), a tile of c stays in registers for the whole sum,
-//! and each sum adds its products in the order of k. Here the rows of a lie at even distances, so that nothing is
-//! looked up: a tile over few k costs little more than its products.
+//! and each sum adds its products in the order of k, whether or not it is cut into pieces. What is written is flushed.
+//! Here the rows of a lie at even distances, so that nothing is looked up: a tile over few k costs little more than its
+//! products.
 #![allow(clippy::needless_range_loop, reason = "counters that end at a constant: all loops over registers unroll")]
 
 use super::tile::load;
@@ -135,13 +136,13 @@ impl<E: Element, const R: usize, const V: usize, const FULL: bool> Kernel<E> for
         }
         for r in 0..R {
             for v in 0..V {
-                let c = c(r).wrapping_add(v * S::LANES);
+                let (c, sum) = (c(r).wrapping_add(v * S::LANES), simd.flush(sums[r][v]));
                 if v + 1 == V && !FULL {
                     // SAFETY: as for the old numbers.
-                    unsafe { simd.store_first(c, last, sums[r][v]) };
+                    unsafe { simd.store_first(c, last, sum) };
                 } else {
                     // SAFETY: as for the old numbers.
-                    unsafe { simd.store(c, sums[r][v]) };
+                    unsafe { simd.store(c, sum) };
                 }
             }
         }

@@ -15,6 +15,7 @@ pub(crate) mod outer;
 mod portable;
 pub(crate) mod sparse;
 pub(crate) mod tile;
+pub(crate) mod turn;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -42,6 +43,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// Numbers in a register.
     const LANES: usize;
+    /// Rows and columns of the square that [`turn`](Self::turn) turns.
+    const SQUARE: usize;
     /// How many rows of two registers each a tile can accumulate: as many as leave registers for the factors.
     const ROWS: usize;
 
@@ -101,6 +104,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writes of as many numbers as `mask` has lanes.
     unsafe fn store_first(self, to: *mut Self::Elem, mask: Self::Mask, x: Self::Vector);
+
+    /// Writes the columns of a square as rows, given the distances between rows.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads, and `to` for writes, of `SQUARE` numbers in each of `SQUARE` rows.
+    unsafe fn turn(self, from: *const Self::Elem, from_row: usize, to: *mut Self::Elem, to_row: usize);
 }
 
 /// Work that is compiled for each instruction set.

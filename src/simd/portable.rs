@@ -27,6 +27,7 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     type Tags = [u8; L];
     const NAME: &'static str = "portable";
     const LANES: usize = L;
+    const SQUARE: usize = 4;
     const ROWS: usize = 6;
 
     #[inline(always)]
@@ -133,5 +134,15 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     unsafe fn store_first(self, to: *mut E, mask: usize, x: [E; L]) {
         // SAFETY: the caller vouches for `mask` numbers, and `first` made that at most L.
         unsafe { to.copy_from_nonoverlapping(x.as_ptr(), mask) }
+    }
+
+    #[inline(always)]
+    unsafe fn turn(self, from: *const E, from_row: usize, to: *mut E, to_row: usize) {
+        for i in 0..Self::SQUARE {
+            for j in 0..Self::SQUARE {
+                // SAFETY: the caller vouches for rows and columns of both squares.
+                unsafe { *to.add(j * to_row + i) = *from.add(i * from_row + j) };
+            }
+        }
     }
 }

@@ -51,10 +51,11 @@ where
 
 /// The methods that differ in the names of their instructions only.
 macro_rules! methods {
-    ($elem:ty, $vector:ty, $features:literal, $set1:ident, $add:ident, $fmadd:ident, $load:ident, $store:ident) => {
+    ($elem:ty, $vector:ty, $features:literal, $set1:ident, $add:ident, $fmadd:ident, $load:ident, $store:ident, $turn:ident) => {
         type Elem = $elem;
         type Vector = $vector;
         const LANES: usize = size_of::<$vector>() / size_of::<$elem>();
+        const SQUARE: usize = size_of::<__m256>() / size_of::<$elem>();
 
         #[inline(always)]
         fn vectorize<K: Kernel<$elem>>(self, kernel: K) -> K::Output {
@@ -101,6 +102,12 @@ macro_rules! methods {
             // SAFETY: `self` proves that the machine has the instruction; the caller vouches for the memory.
             unsafe { $store(to, x) }
         }
+
+        #[inline(always)]
+        unsafe fn turn(self, from: *const $elem, from_row: usize, to: *mut $elem, to_row: usize) {
+            // SAFETY: `self` proves that the machine has the instructions; the caller vouches for the memory.
+            unsafe { $turn(from, from_row, to, to_row) }
+        }
     };
 }
 
@@ -109,6 +116,51 @@ macro_rules! not_tiny {
     ($elem:ty) => {
         3 << (<$elem>::to_bits(<$elem>::INFINITY).ilog2() - 1)
     };
+}
+
+/// Turns a square of 8 × 8 numbers: both halves of a register hold a square of 4 × 4.
+///
+/// # Safety
+/// `from` must be valid for reads, and `to` for writes, of 8 numbers in each of 8 rows.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn turn_8(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    for j in [0, 4] {
+        // SAFETY: handed on to the caller.
+        let [a, b, c, d] = [0, 1, 2, 3]
+            .map(|i| unsafe { _mm256_loadu2_m128(from.add((i + 4) * from_row + j), from.add(i * from_row + j)) });
+        let [low, low2] = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+        let [high, high2] = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+        let turned = [
+            _mm256_shuffle_ps::<0x44>(low, low2),
+            _mm256_shuffle_ps::<0xEE>(low, low2),
+            _mm256_shuffle_ps::<0x44>(high, high2),
+            _mm256_shuffle_ps::<0xEE>(high, high2),
+        ];
+        for (i, row) in turned.into_iter().enumerate() {
+            // SAFETY: handed on to the caller.
+            unsafe { _mm256_storeu_ps(to.add((j + i) * to_row), row) };
+        }
+    }
+}
+
+/// Turns a square of 4 × 4 numbers: both halves of a register hold a square of 2 × 2.
+///
+/// # Safety
+/// `from` must be valid for reads, and `to` for writes, of 4 numbers in each of 4 rows.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn turn_4(from: *const f64, from_row: usize, to: *mut f64, to_row: usize) {
+    for j in [0, 2] {
+        // SAFETY: handed on to the caller.
+        let [a, b] = [0, 1]
+            .map(|i| unsafe { _mm256_loadu2_m128d(from.add((i + 2) * from_row + j), from.add(i * from_row + j)) });
+        let turned = [_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)];
+        for (i, row) in turned.into_iter().enumerate() {
+            // SAFETY: handed on to the caller.
+            unsafe { _mm256_storeu_pd(to.add((j + i) * to_row), row) };
+        }
+    }
 }
 
 macro_rules! avx512 {
@@ -225,7 +277,8 @@ avx512!(
     _mm512_add_ps,
     _mm512_fmadd_ps,
     _mm512_loadu_ps,
-    _mm512_storeu_ps
+    _mm512_storeu_ps,
+    turn_8
 );
 avx512!(
     f64,
@@ -245,7 +298,8 @@ avx512!(
     _mm512_add_pd,
     _mm512_fmadd_pd,
     _mm512_loadu_pd,
-    _mm512_storeu_pd
+    _mm512_storeu_pd,
+    turn_4
 );
 
 macro_rules! avx2 {
@@ -403,7 +457,8 @@ avx2!(
     _mm256_add_ps,
     _mm256_fmadd_ps,
     _mm256_loadu_ps,
-    _mm256_storeu_ps
+    _mm256_storeu_ps,
+    turn_8
 );
 avx2!(
     f64,
@@ -424,5 +479,6 @@ avx2!(
     _mm256_add_pd,
     _mm256_fmadd_pd,
     _mm256_loadu_pd,
-    _mm256_storeu_pd
+    _mm256_storeu_pd,
+    turn_4
 );

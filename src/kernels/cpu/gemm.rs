@@ -9,8 +9,10 @@ pub(crate) use super::matrix::Matrix;
 use super::{parallel, scratch};
 use crate::element::Element;
 use crate::simd::matrix::Factors;
+use crate::simd::outer::pack;
+use crate::simd::turn::turn;
 use crate::simd::{Kernel, Simd};
-use ndarray::ArrayViewMut2;
+use ndarray::{ArrayViewMut2, s};
 use std::ops::Range;
 
 /// Overwrites `c` [M, N] with a [M, K] · b [K, N].
@@ -77,12 +79,12 @@ impl<'a, E: Element> Panels<'a, E> {
     }
 
     /// Runs `work` with b in panels of `width` columns. Those beyond the last hold anything.
-    fn packed(b: Matrix<'_, E>, width: usize, work: impl FnOnce(Panels<'_, E>)) {
+    fn packed<S: Simd<Elem = E>>(simd: S, b: Matrix<'_, E>, width: usize, work: impl FnOnce(Panels<'_, E>)) {
         let [k, n] = b.shape;
         scratch::with(n.div_ceil(width) * width * k, |packed| {
             parallel::chunks_mut(8 * packed.len(), packed, k * width, |panel, to| {
                 let first = panel * width;
-                b.part([0, first], [k, width.min(n - first)]).copy_rows(to, width);
+                b.part([0, first], [k, width.min(n - first)]).copy_rows(simd, to, width);
             });
             work(Panels { data: packed, row: width, panel: k * width, fetch: false });
         });
@@ -125,7 +127,7 @@ fn multiply<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, mu
         let (a, b) = (a.part([0, piece.start], [m, depth]), b.part([piece.start, 0], [depth, n]));
         match b.strides[1] == 1 && (m <= FEW || m <= IN_PLACE && !b.is_crowded()) {
             true => multiply_blocks(simd, a, Panels::in_place(b, width, m <= FEW), add, c.view_mut()),
-            false => Panels::packed(b, width, |b| multiply_blocks(simd, a, b, add, c.view_mut())),
+            false => Panels::packed(simd, b, width, |b| multiply_blocks(simd, a, b, add, c.view_mut())),
         }
     }
 }
@@ -155,17 +157,15 @@ const PARTS: usize = 8;
 /// Overwrites `c` with (a · b)ᵀ: blocks of a · b are turned.
 fn multiply_turned<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, c: ArrayViewMut2<'_, S::Elem>) {
     let ([m, k], width) = (a.shape, 2 * S::LANES);
-    Panels::packed(b, width, |b| {
+    Panels::packed(simd, b, width, |b| {
         let size = [2 * width, m.min(8 * S::ROWS)];
-        parallel::blocks_mut(m * k * c.nrows(), c, size, &|[column, row], mut c| {
+        parallel::blocks_mut(m * k * c.nrows(), c, size, &|[column, row], c| {
             let (a, b) = (a.part([row, 0], [c.ncols(), k]), b.part(0, column / width));
             scratch::with(c.len(), |block| {
                 let shape = (c.ncols(), c.nrows());
                 let mut view = ArrayViewMut2::from_shape(shape, &mut *block).expect("the block is as large as c");
                 multiply_pieces(simd, a, b, &mut view);
-                for (j, mut c) in c.rows_mut().into_iter().enumerate() {
-                    c.iter_mut().enumerate().for_each(|(i, c)| *c = block[i * shape.1 + j]);
-                }
+                turn(simd, block, shape.1, c);
             });
         });
     });
@@ -192,10 +192,9 @@ fn multiply_blocks<S: Simd>(
     c: ArrayViewMut2<'_, S::Elem>,
 ) {
     let ([m, k], n, width) = (a.shape, c.ncols(), 2 * S::LANES);
-    // Some 16 blocks, for as many threads ...
-    let most = if m <= FEW { FEW } else { (m / (16 * S::ROWS)).clamp(2, 8) * S::ROWS };
-    let rows = m.div_ceil(m.div_ceil(most));
-    // ... of columns where there are few rows.
+    // Some 16 blocks, for as many threads, of whole tiles ...
+    let rows = if m <= FEW { FEW } else { (m / (16 * S::ROWS)).clamp(4, 8) * S::ROWS };
+    // ... and of some columns where there are few rows.
     let panels = if m <= FEW { (n / (16 * width)).clamp(2, PANELS) } else { PANELS };
     parallel::blocks_mut(m * k * n, c, [rows, panels * width], &|[row, column], mut c| {
         multiply_block(simd, a.part([row, 0], [c.nrows(), k]), b.part(0, column / width), add, &mut c);
@@ -211,42 +210,43 @@ fn multiply_block<S: Simd>(
     c: &mut ArrayViewMut2<'_, S::Elem>,
 ) {
     let ([m, depth], panels) = (a.shape, c.ncols().div_ceil(2 * S::LANES));
-    // Rows that share a set of the cache are copied to where they do not, tile by tile; so are columns, which are
-    // read line by line, but use a line for one tile at a time only.
-    match a.strides[1] == 1 {
-        true if panels >= 4 && a.is_crowded() => {
-            let apart = depth + 64 / size_of::<S::Elem>();
-            scratch::with(S::ROWS * apart, |packed| {
-                for rows in Cut::new(m, S::ROWS).parts() {
-                    let tile = a.part([rows.start, 0], [rows.len(), depth]);
-                    tile.copy_rows(packed, apart);
-                    let mut c = c.slice_mut(ndarray::s![rows, ..]);
-                    multiply_rows(simd, Matrix { data: packed, strides: [apart, 1], ..tile }, b, add, &mut c);
-                }
-            });
-        }
-        false if panels >= 4 && depth >= 64 => scratch::with(m * depth, |packed| {
-            a.transposed().copy_rows(packed, m);
-            multiply_rows(simd, Matrix { data: packed, strides: [1, m], ..a }, b, add, c);
-        }),
-        _ => multiply_rows(simd, a, b, add, c),
+    // Rows that share a set of the cache are copied to where they do not, tile by tile. So are columns: each would
+    // bring a line into the cache for the sake of a tile's few numbers.
+    let by_rows = a.strides[1] == 1;
+    if panels < 4 || if by_rows { !a.is_crowded() } else { depth < 64 } {
+        return multiply_rows(simd, a, a, b, add, c);
     }
+    let apart = depth + 64 / size_of::<S::Elem>();
+    scratch::with(S::ROWS * apart, |packed| {
+        for rows in Cut::new(m, S::ROWS).parts() {
+            let height = rows.len();
+            let tile = a.part([rows.start, 0], [height, depth]);
+            let (step, columns, width) =
+                if by_rows { (a.strides[0], depth, apart) } else { (a.strides[1], height, height) };
+            let (packed, _) = packed.split_at_mut(if by_rows { height * apart } else { height * depth });
+            pack(simd, tile.data, step, columns, packed, width);
+            let strides = if by_rows { [apart, 1] } else { [1, height] };
+            let next = a.part([rows.end, 0], [height, depth]);
+            let mut c = c.slice_mut(s![rows, ..]);
+            multiply_rows(simd, Matrix { data: packed, strides, ..tile }, next, b, add, &mut c);
+        }
+    });
 }
 
-/// The same with a as it is.
+/// The same with a as it is. `next` is where the rows after each tile are fetched from.
 fn multiply_rows<S: Simd>(
     simd: S,
     a: Matrix<'_, S::Elem>,
+    next: Matrix<'_, S::Elem>,
     b: Panels<'_, S::Elem>,
     add: bool,
     c: &mut ArrayViewMut2<'_, S::Elem>,
 ) {
-    let ([m, depth], n, width) = (a.shape, c.ncols(), 2 * S::LANES);
-    let (tiles, panels) = (Cut::new(m, S::ROWS), n.div_ceil(width));
+    let ([m, depth], n) = (a.shape, c.ncols());
     // A single row is written in one go.
-    let (width, panels) = if m == 1 && b.panel == width { (n, 1) } else { (width, panels) };
-    let mut write = |index: usize, panel: usize, ahead: (*const S::Elem, usize)| {
-        let rows = tiles.part(index);
+    let width = if m == 1 && b.panel == 2 * S::LANES { n } else { 2 * S::LANES };
+    let (tiles, panels) = (Cut::new(m, S::ROWS), n.div_ceil(width));
+    let mut write = |rows: Range<usize>, panel: usize, ahead: (*const S::Elem, usize)| {
         let factors = Factors {
             a: &a.data[rows.start * a.strides[0]..],
             a_strides: a.strides,
@@ -259,16 +259,23 @@ fn multiply_rows<S: Simd>(
         factors.write(simd, add, c, [rows.start, column], [rows.len(), width.min(n - column)]);
     };
     if b.fetch {
-        // All tiles meet one panel, and fetch the next one.
+        // All tiles meet one panel, and fetch the next one: each a line of every row.
         for panel in 0..panels {
             let next = if panel + 1 < panels { (panel + 1) * b.panel } else { depth * b.row };
-            for index in 0..tiles.parts {
-                write(index, panel, (b.data.as_ptr().wrapping_add(next + index % 2 * S::LANES), b.row));
+            for (index, rows) in tiles.parts().enumerate() {
+                write(rows, panel, (b.data.as_ptr().wrapping_add(next + index % 2 * S::LANES), b.row));
             }
         }
     } else {
-        for index in 0..tiles.parts {
-            (0..panels).for_each(|panel| write(index, panel, (b.data.as_ptr(), 0)));
+        // Each tile meets all panels, and fetches the rows of the next one.
+        for rows in tiles.parts() {
+            for panel in 0..panels {
+                write(
+                    rows.clone(),
+                    panel,
+                    next.ahead(if m > S::ROWS { rows.end } else { 0 }, rows.len(), panel, panels),
+                );
+            }
         }
     }
 }

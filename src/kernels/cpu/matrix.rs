@@ -1,6 +1,9 @@
-//! A matrix as a kernel reads it, and copies of it that lie where the caches want them.
+//! A matrix as a product reads it, and copies of it that lie where the caches want them.
 
 use crate::element::Element;
+use crate::simd::turn::turn;
+use crate::simd::{Kernel, Simd};
+use ndarray::ArrayViewMut2;
 
 /// A matrix over a slice, its rows or its columns side by side.
 #[derive(Clone, Copy)]
@@ -34,47 +37,50 @@ impl<'a, E: Element> Matrix<'a, E> {
         (self.strides[0] * size_of::<E>()).is_multiple_of(4096)
     }
 
-    /// Copies the matrix row by row to the beginnings of pieces of `row` numbers.
-    #[inline(always)]
-    pub(super) fn copy_rows(self, to: &mut [E], row: usize) {
+    /// A part of some rows that one of several products, each over all columns, may fetch: its first number, and the
+    /// distance from what is fetched with one column to what is fetched with the next.
+    pub(super) fn ahead(self, first: usize, rows: usize, part: usize, parts: usize) -> (*const E, usize) {
+        let ([row, column], depth) = (self.strides, self.shape[1]);
+        let (offset, step) = match column {
+            // Rows side by side are one run.
+            1 if row == depth => (part * depth * rows.div_ceil(parts), rows.div_ceil(parts)),
+            1 if part < rows => (part * row, 1),
+            1 => (0, 0),
+            // The first number of each column, and the last: these are two lines at most.
+            _ => (part.min(1) * (rows - 1), column),
+        };
+        (self.data.as_ptr().wrapping_add(first * row + offset), step)
+    }
+
+    /// Copies a matrix that is not empty row by row to the beginnings of pieces of `row` numbers.
+    pub(super) fn copy_rows<S: Simd<Elem = E>>(self, simd: S, to: &mut [E], row: usize) {
         let [rows, columns] = self.shape;
-        match self.strides {
-            [from_row, 1] => {
-                for (i, to) in to.chunks_mut(row).take(rows).enumerate() {
-                    let from = &self.data[i * from_row..];
-                    // Not `copy_from_slice`: most rows are shorter than a call is long.
-                    to[..columns].iter_mut().zip(&from[..columns]).for_each(|(to, &from)| *to = from);
-                }
-            }
-            [_, from_row] => transpose(self.data, from_row, to, row, [columns, rows]),
+        if self.strides[1] == 1 {
+            return simd.vectorize(CopyRows { from: self, to, row });
         }
+        let to = ArrayViewMut2::from_shape((rows, row), &mut to[..rows * row]).expect("whole rows");
+        turn(simd, self.data, self.strides[1], to.split_at(ndarray::Axis(1), columns).0);
     }
 }
 
-/// to[j,i] = from[i,j], given the distances between rows
-#[inline(always)]
-pub(super) fn transpose<E: Element>(
-    from: &[E],
-    from_row: usize,
-    to: &mut [E],
-    to_row: usize,
-    [rows, columns]: [usize; 2],
-) {
-    const SIDE: usize = 4;
-    // Squares, whose rows are each a register long; a number by itself costs twice as much.
-    for i in (0..rows).step_by(SIDE) {
-        let side = SIDE.min(rows - i);
-        let line = |r: usize| &from[(i + r.min(side - 1)) * from_row..][..columns];
-        let lines = [0, 1, 2, 3].map(line);
-        let squares = if side == SIDE { columns / SIDE * SIDE } else { 0 };
-        for j in (0..squares).step_by(SIDE) {
-            let square = lines.map(|line| [line[j], line[j + 1], line[j + 2], line[j + 3]]);
-            for l in 0..SIDE {
-                to[(j + l) * to_row + i..][..SIDE].copy_from_slice(&square.map(|line| line[l]));
-            }
-        }
-        for j in squares..columns {
-            (0..side).for_each(|r| to[j * to_row + i + r] = lines[r][j]);
+struct CopyRows<'a, E> {
+    from: Matrix<'a, E>,
+    to: &'a mut [E],
+    row: usize,
+}
+
+impl<E: Element> Kernel<E> for CopyRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<Elem = E>>(self, _: S) {
+        let [rows, columns] = self.from.shape;
+        for (i, to) in self.to.chunks_mut(self.row).take(rows).enumerate() {
+            let from = &self.from.data[i * self.from.strides[0]..][..columns];
+            // Registers: a call to copy some numbers takes longer than to copy them.
+            let ((to, to_rest), (from, from_rest)) = (to[..columns].as_chunks_mut::<16>(), from.as_chunks::<16>());
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
         }
     }
 }
