@@ -63,11 +63,11 @@ impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Kernel<E> for Write<'_, E, T
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(mut self, simd: S) {
-        let channels = self.windows.channels;
+        let Windows { channels, step, .. } = self.windows;
         assert!(!TAGS || self.argmax.len() >= self.y.len());
+        let whole = channels - channels % S::LANES;
+        let mut x = self.windows.x.as_ptr();
         for first in (0..self.y.len()).step_by(channels) {
-            let x = self.windows.x.as_ptr().wrapping_add(first / channels * self.windows.step);
-            let whole = channels - channels % S::LANES;
             for c in (0..whole).step_by(S::LANES) {
                 // SAFETY: `Windows::write` checked that all taps of all windows lie in x; c is a channel of this window.
                 unsafe { self.write::<S, true>(simd, x.wrapping_add(c), first + c, S::LANES) };
@@ -76,6 +76,7 @@ impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Kernel<E> for Write<'_, E, T
                 // SAFETY: as above.
                 unsafe { self.write::<S, false>(simd, x.wrapping_add(whole), first + whole, channels - whole) };
             }
+            x = x.wrapping_add(step);
         }
     }
 }

@@ -37,6 +37,7 @@ pub enum Start<'a, E> {
 /// What becomes of a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
+    /// It is written as it is, for someone else to flush.
     Nothing,
     /// 0 instead of tiny numbers
     Flush,

@@ -2,8 +2,10 @@
 //!
 //! A panel holds `width` neighbouring columns, so that the inner loop reads memory from front to back.
 
+use super::matrix::Matrix;
 use super::parallel;
 use crate::element::Element;
+use crate::simd::Simd;
 
 /// A factor [G, T, K, F] (groups, taps, depth, columns) that lies in `data` with any strides.
 #[derive(Clone, Copy)]
@@ -39,38 +41,20 @@ impl<E: Element> Factor<'_, E> {
         self.strides[1] * if reversed { self.shape[1] - 1 - tap } else { tap }
     }
 
-    /// Overwrites `packed` with the panels, group after group, the taps in `reversed` order or not. Columns beyond the
-    /// last keep what was there.
-    pub fn pack(&self, width: usize, reversed: bool, packed: &mut [E]) {
-        let [_, taps, depth, columns] = self.shape;
+    /// Overwrites `packed` with panels of two registers' width, group after group, the taps in `reversed` order or not.
+    /// Columns beyond the last keep what was there.
+    pub fn pack<S: Simd<Elem = E>>(&self, simd: S, reversed: bool, packed: &mut [E]) {
+        let ([_, taps, depth, columns], width) = (self.shape, 2 * S::LANES);
         let work = 8 * packed.len();
         parallel::chunks_mut(work, packed, self.panel_len(width), |index, panel| {
             let (group, first) = (index / self.panels(width), index % self.panels(width) * width);
             let columns = width.min(columns - first);
             let origin = group * self.strides[0] + first * self.strides[3];
             for (tap, to) in panel.chunks_exact_mut(depth * width).enumerate().take(taps) {
-                let from = &self.data[origin + self.tap(tap, reversed)..];
-                match self.strides[3] {
-                    1 => to.chunks_exact_mut(width).enumerate().for_each(|(k, to)| {
-                        to[..columns].copy_from_slice(&from[k * self.strides[2]..][..columns]);
-                    }),
-                    _ => self.transpose(from, width, columns, to),
-                }
+                let data = &self.data[origin + self.tap(tap, reversed)..];
+                let [.., down, across] = self.strides;
+                Matrix { data, shape: [depth, columns], strides: [down, across] }.copy_rows(simd, to, width);
             }
         });
-    }
-
-    /// Overwrites to [K, width] with the columns of one tap, which lie one after the other.
-    fn transpose(&self, from: &[E], width: usize, columns: usize, to: &mut [E]) {
-        let [.., down, across] = self.strides;
-        // As much as fits in one line of the cache from each column
-        for (block, to) in to.chunks_mut(16 * width).enumerate() {
-            for f in 0..columns {
-                let from = &from[f * across + 16 * block * down..];
-                for (k, to) in to.chunks_exact_mut(width).enumerate() {
-                    to[f] = from[k * down];
-                }
-            }
-        }
     }
 }

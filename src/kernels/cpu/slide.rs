@@ -13,7 +13,7 @@ use super::{parallel, scratch};
 use crate::element::Element;
 use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A window over a batch of pictures, and its tail: x [N, input, channels[0]] → y [N, tail's output, channels[1]].
 /// Overwrites `y`, and `argmax` with the taps that the tail's pooling took.
@@ -32,9 +32,9 @@ pub(super) struct Slide<'a, E> {
     pub argmax: Option<&'a mut [u8]>,
 }
 
-/// Pixels that a thread writes at once: some ten microseconds' work for a small layer, and few enough to stay in the
-/// cache for what follows.
-const BLOCK: usize = 256;
+/// Pixels that a thread writes at once: few enough to stay in the cache for what follows, and, unless they are all that
+/// there are, enough that a panel of weights is used often.
+const BLOCK: RangeInclusive<usize> = 64..=256;
 
 impl<E: Element> Kernel<E> for Slide<'_, E> {
     type Output = ();
@@ -51,13 +51,14 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         }
         // Blocks of rows of one picture, or of several small pictures.
         let pixels = rows.output * columns.output;
-        let images = (BLOCK / pixels).clamp(1, batch);
-        let block = output[0].div_ceil(pixels.div_ceil(BLOCK).min(output[0]));
+        let most = (batch * pixels / 4).clamp(*BLOCK.start(), *BLOCK.end());
+        let images = (most / pixels).clamp(1, batch);
+        let block = output[0].div_ceil(pixels.div_ceil(most).min(output[0]));
         let block = block.next_multiple_of(rows.divisor).min(output[0]);
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         scratch::with(packed, |panels| {
-            weights.pack(2 * S::LANES, reversed, panels);
+            weights.pack(simd, reversed, panels);
             let window = Window::new(axes, channels, weights, reversed, panels, bias, tail);
             each_chunk(work * batch, y, argmax, images * y_len, &|group, y, argmax| {
                 let x = &x[group * images * x_len..][..y.len() / y_len * x_len];
@@ -188,10 +189,7 @@ impl<'a, E: Element> Window<'a, E> {
 
     /// Adds a piece of the sums.
     fn add_piece<S: Simd<Elem = E>>(&self, simd: S, x: &[E], piece: Piece, outputs: &[Range<usize>; 2], y: &mut [E]) {
-        let [height, width] = outputs.each_ref().map(Range::len);
-        let images = y.len() / (height * width * self.channels[1]).max(1);
-        let x_pixels = self.axes[0].input * self.axes[1].input;
-        let mut list = [Row::default(); PLACES];
+        let images = y.len() / (outputs[0].len() * outputs[1].len() * self.channels[1]).max(1);
         for row in self.axes[0].runs(outputs[0].clone(), piece.taps[0].clone()) {
             for column in self.axes[1].runs(outputs[1].clone(), piece.taps[1].clone()) {
                 if row.taps * column.taps == 0 && !piece.first {
@@ -199,28 +197,45 @@ impl<'a, E: Element> Window<'a, E> {
                 }
                 let mut segments = [Segment::default(); TAPS];
                 let segments = self.segments(row, column, piece.depth.clone(), &mut segments);
-                let mut count = 0;
-                for (n, i) in (0..images).flat_map(|n| (0..row.count).map(move |i| (n, i))) {
-                    let from = (n * x_pixels + i * row.from_step * self.axes[1].input) * self.channels[0];
-                    let to = (n * height + row.to + i * row.to_step) * width + column.to;
-                    let mut j = 0;
-                    while j < column.count {
-                        let room = &mut list[count..];
-                        let more = room.len().min(column.count - j);
-                        for (t, entry) in room[..more].iter_mut().enumerate() {
-                            let from = from + (j + t) * column.from_step * self.channels[0];
-                            *entry = Row { from, to: to + (j + t) * column.to_step };
-                        }
-                        (j, count) = (j + more, count + more);
-                        if count == PLACES {
-                            self.add(simd, x, segments, piece.first, &list, y);
-                            count = 0;
-                        }
-                    }
-                }
-                self.add(simd, x, segments, piece.first, &list[..count], y);
+                self.each_places(images, row, column, outputs, |places| {
+                    self.add(simd, x, segments, piece.first, places, y);
+                });
             }
         }
+    }
+
+    /// Runs `work` on the pixels of these rows and columns of each image: where they begin to read, and where they are
+    /// written among all `outputs`; on some of them at a time.
+    fn each_places(
+        &self,
+        images: usize,
+        row: Run,
+        column: Run,
+        outputs: &[Range<usize>; 2],
+        mut work: impl FnMut(&[Row]),
+    ) {
+        let [height, width] = self.axes.map(|axis| axis.input);
+        let mut places = [Row::default(); PLACES];
+        let mut count = 0;
+        for (n, i) in (0..images).flat_map(|n| (0..row.count).map(move |i| (n, i))) {
+            let from = (n * height + i * row.from_step) * width * self.channels[0];
+            let to = (n * outputs[0].len() + row.to + i * row.to_step) * outputs[1].len() + column.to;
+            let mut columns = 0..column.count;
+            while !columns.is_empty() {
+                let room = PLACES - count;
+                for (place, j) in places[count..].iter_mut().zip(columns.clone()) {
+                    let from = from + j * column.from_step * self.channels[0];
+                    *place = Row { from, to: to + j * column.to_step };
+                }
+                count += room.min(columns.len());
+                columns.start += room.min(columns.len());
+                if count == PLACES {
+                    work(&places);
+                    count = 0;
+                }
+            }
+        }
+        work(&places[..count]);
     }
 
     /// Where the taps that these rows and columns meet the picture with find their factors.

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::random::Key;
     use crate::shape::{Padding, Window2D};
-    use crate::simd::Kernel;
+    use crate::simd::{Kernel, Path, forced};
 
     /// Pieces of a picture, each of so many rows of the output, against pooling and activation of the whole.
     fn check<E: Number>(pool: Geometry2D, channels: usize, activation: Activation, piece: usize, x: &[f64]) {
@@ -191,6 +191,25 @@ mod tests {
             let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][round % 3];
             check::<f32>(pool, channels, activation, 1 + round % 4, &x);
             check::<f64>(pool, channels, activation, 1 + round % 4, &x);
+        }
+    }
+
+    #[test]
+    fn the_first_nan_wins_and_stays() {
+        let window = Window2D { stride: [2, 2], ..Window2D::new(2) };
+        let pool = window.over("tail", [2, 4]).expect("the window fits");
+        for (channels, activation) in [(1, Activation::Linear), (21, Activation::Relu)] {
+            let pixels = [1.0, f32::NAN, 7.0, 7.0, 2.0, f32::NAN, f32::NEG_INFINITY, f32::NAN];
+            let x: Vec<_> = pixels.iter().flat_map(|&pixel| vec![pixel; channels]).collect();
+            for path in Path::available() {
+                let (mut y, mut argmax) = (vec![0.0; 2 * channels], vec![9; 2 * channels]);
+                let tail = Tail { activation, pool: Some(pool) };
+                let (y_now, argmax_now) = (y.as_mut_slice(), argmax.as_mut_slice());
+                let write = Write { tail, x: &x, channels, outputs: 0..1, y: y_now, argmax: argmax_now };
+                forced::with(path, || f32::dispatch(write));
+                assert!(y.iter().all(|y| y.is_nan()), "{path:?}");
+                assert_eq!(argmax, [vec![1; channels], vec![3; channels]].concat(), "{path:?}");
+            }
         }
     }
 }
