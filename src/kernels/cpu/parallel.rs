@@ -97,6 +97,19 @@ pub(super) fn pairs_mut<T: Send>(
     }
 }
 
+/// The first chunk of `size` numbers that `test` says yes to.
+pub(super) fn find_chunk<T: Sync>(
+    work: usize,
+    data: &[T],
+    size: usize,
+    test: impl Fn(&[T]) -> bool + Send + Sync,
+) -> Option<&[T]> {
+    match work < WORTH_A_THREAD || data.len() <= size {
+        true => data.chunks(size).find(|chunk| test(chunk)),
+        false => data.par_chunks(size).find_first(|chunk| test(chunk)),
+    }
+}
+
 /// Runs `task([row, column], block)` on each block of at most `size` rows and columns, given the block's place.
 pub(super) fn blocks_mut<T: Send>(
     work: usize,

@@ -34,7 +34,7 @@ impl<E: Element> Kernel<E> for AddInto<'_, E> {
 /// The first number that is infinite or NaN.
 pub(crate) fn first_not_finite<E: Element>(x: &[E]) -> Option<E> {
     // x · 0 is 0 for finite numbers and NaN for all others: a sum of such products tells quickly that all is well.
-    let suspect = x.chunks(CHUNK).find(|x| !E::dispatch(SumOfZeros { x }).is_zero());
+    let suspect = parallel::find_chunk(8 * x.len(), x, CHUNK, |x| !E::dispatch(SumOfZeros { x }).is_zero());
     suspect?.iter().copied().find(|x| !x.is_finite())
 }
 
