@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn no_threads_have_no_peak() {
         let error = peak_gflops(0).unwrap_err();
-        assert_eq!(error.to_string(), "with_threads: threads must be a number the system can start, got 0");
+        assert_eq!(error.to_string(), "with_threads: threads must be between 1 and 1024, got 0");
     }
 
     #[test]
