@@ -126,7 +126,7 @@ impl<E: Element> Layer<E> for Maxout<E> {
         let (winner, saved) = saved.take::<(Array2<usize>, Saved)>("maxout")?;
         expect_gradient("maxout", &dy, winner.shape())?;
         let (n, f) = winner.dim();
-        let dy = dy.into_shape_with_order((n, f)).expect("the gradient is [N, F]");
+        let dy = dy.into_dimensionality::<ndarray::Ix2>().expect("the gradient is [N, F]");
         let mut dz = Array3::zeros([n, self.pieces, f]);
         for (k, mut dz) in dz.axis_iter_mut(Axis(1)).enumerate() {
             Zip::from(&mut dz).and(&winner).and(&dy).for_each(|dz, &winner, &dy| {
