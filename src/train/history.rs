@@ -46,6 +46,8 @@ pub struct EpochReport {
     pub val_loss: Option<f64>,
     /// Share of the validation data classified correctly after the epoch.
     pub val_acc: Option<f64>,
+    /// The learning rate of the epoch's last step.
+    pub learning_rate: f64,
     /// Wall time of the epoch, validation included.
     pub seconds: f64,
     /// Wall time of a training step, in milliseconds, validation not included.

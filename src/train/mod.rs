@@ -10,7 +10,7 @@ mod run;
 mod trainer;
 
 pub use crate::plan::StepTime;
-pub use callbacks::{Callback, EpochContext};
+pub use callbacks::{Callback, EpochContext, TrainContext};
 pub use evaluation::Evaluation;
 pub use fit::{Fit, Verbosity};
 pub use history::{EpochReport, History, StepReport};

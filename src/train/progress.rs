@@ -1,6 +1,6 @@
 //! What Keras shows during `fit` (thesis, figure 8), on standard error.
 
-use super::{Callback, EpochContext, StepReport, Verbosity};
+use super::{Callback, EpochContext, StepReport, TrainContext, Verbosity};
 use crate::error::Result;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _, stderr};
@@ -65,8 +65,8 @@ impl Progress {
 }
 
 impl Callback for Progress {
-    fn on_train_begin(&mut self, epochs: usize, steps: usize) -> Result<()> {
-        (self.epochs, self.steps) = (epochs, steps);
+    fn on_train_begin(&mut self, train: TrainContext<'_>) -> Result<()> {
+        (self.epochs, self.steps) = (train.epochs, train.steps);
         Ok(())
     }
 
@@ -145,6 +145,7 @@ fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::History;
 
     #[test]
     fn durations_are_short() {
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn the_bar_grows_from_step_to_step() {
         let mut progress = Progress::new(Verbosity::Lines).unwrap();
-        progress.on_train_begin(2, 4).unwrap();
+        progress.on_train_begin(TrainContext { epochs: 2, steps: 4, history: &History::default() }).unwrap();
         progress.on_epoch_begin(1).unwrap();
         let report = StepReport { step: 1, loss: 0.5, acc: Some(0.25), samples: 32 };
         let _ = progress.on_step_end(&report).unwrap();

@@ -3,10 +3,11 @@
 use super::history::Mean;
 use super::progress::Progress;
 use super::trainer::{BATCH_SIZE, Trainer};
-use super::{Callback, EpochContext, EpochReport, Fit, History};
+use super::{Callback, EpochContext, EpochReport, Fit, History, TrainContext};
 use crate::data::{Batches, Dataset, Order};
 use crate::error::{Error, Result};
 use crate::threads::with_threads;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -46,7 +47,8 @@ impl Trainer {
         let mut callbacks = Callbacks(callbacks);
 
         let first = self.history.epochs.len();
-        callbacks.each(|callback| callback.on_train_begin(fit.epochs, steps))?;
+        let train = TrainContext { epochs: fit.epochs, steps, history: &History::default() };
+        callbacks.each(|callback| callback.on_train_begin(train))?;
         for epoch in 1..=fit.epochs {
             callbacks.each(|callback| callback.on_epoch_begin(epoch))?;
             let (mut report, stop) = self.train_epoch(&batches, epoch, steps, &mut callbacks)?;
@@ -57,14 +59,22 @@ impl Trainer {
                 report.seconds += begun.elapsed().as_secs_f64();
             }
             self.history.epochs.push(report.clone());
-            let context = EpochContext { report: &report, history: &self.history, model: &self.model };
-            if callbacks.any_breaks(|callback| callback.on_epoch_end(context))? || stop {
+            if self.tell(&report, &mut callbacks)? || stop {
                 break;
             }
         }
         let history = History { epochs: self.history.epochs[first..].to_vec() };
         callbacks.each(|callback| callback.on_train_end(&history))?;
         Ok(history)
+    }
+
+    /// Tells the callbacks of an epoch, lets them change the learning rate, and whether one wants to stop.
+    fn tell(&mut self, report: &EpochReport, callbacks: &mut Callbacks<'_>) -> Result<bool> {
+        let factor = Cell::new(self.optimizer.learning_rate_factor());
+        let context = EpochContext { report, history: &self.history, learning_rate_factor: &factor, trainer: self };
+        let stop = callbacks.any_breaks(|callback| callback.on_epoch_end(context))?;
+        self.optimizer.set_learning_rate_factor(factor.get());
+        Ok(stop)
     }
 
     /// The steps of one epoch, and whether a callback wants to stop.
@@ -77,9 +87,11 @@ impl Trainer {
     ) -> Result<(EpochReport, bool)> {
         let begun = Instant::now();
         let (mut mean, mut done, mut stop) = (Mean::default(), 0, false);
+        let mut learning_rate = 0.0;
         let mut next = Some(batches.batch(self.step)?);
         while let Some(batch) = next.take().filter(|_| !stop) {
             let following = self.step + 1;
+            learning_rate = self.optimizer.learning_rate();
             // The other threads read the next batch while this one is learned from.
             let (report, prefetched) = rayon::join(
                 || self.train_on_batch(&batch),
@@ -99,6 +111,7 @@ impl Trainer {
             acc: mean.acc(),
             val_loss: None,
             val_acc: None,
+            learning_rate,
             seconds,
             ms_per_step: seconds * 1e3 / done as f64,
         };
