@@ -23,6 +23,7 @@
 //! ```
 //!
 //! - [`layers`], [`losses`], [`optimizers`]: to be used alone, in a loop of your own, over `f32` or `f64`.
+//! - [`metrics`]: how good a classifier is, with intervals.
 //! - [`model`]: [`Sequential`], its summary, Dense ↔ Conv2D.
 //! - [`data`]: folders of pictures, augmentation, batches.
 //! - [`train`]: `fit`, `evaluate`, `predict` as Keras has them.
@@ -45,6 +46,7 @@ pub mod inspect;
 mod kernels;
 pub mod layers;
 pub mod losses;
+pub mod metrics;
 pub mod model;
 pub mod optimizers;
 mod plan;
@@ -72,6 +74,7 @@ pub mod prelude {
     pub use crate::data::{ArraySet, Augmentation, Dataset, ImageSet, Picture, Preprocessing};
     pub use crate::layers::*;
     pub use crate::losses::*;
+    pub use crate::metrics::*;
     pub use crate::model::{Sequential, SequentialBuilder};
     pub use crate::optimizers::*;
     pub use crate::train::*;

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 8] = [
     &["error", "element", "shape", "random", "target", "files", "threads", "simd"],
     &["kernels"],
     &["init", "layers", "data"],
-    &["losses", "optimizers", "plan"],
+    &["losses", "metrics", "optimizers", "plan"],
     &["model"],
     &["train"],
     &["bundle"],

@@ -3,8 +3,8 @@
 use super::Bundle;
 use crate::data::Picture;
 use crate::error::{Error, Result};
-use crate::layers::{Layer, Sigmoid, Softmax};
-use ndarray::{ArrayD, Axis};
+use crate::model::Head;
+use ndarray::Axis;
 use serde::Serialize;
 
 /// What a network says about one picture.
@@ -41,26 +41,11 @@ impl Bundle {
     pub fn predict_picture(&self, picture: &Picture) -> Result<Prediction> {
         let no_pictures = || Error::data("this model carries no preprocessing: it was not made for pictures");
         let preprocessing = self.preprocessing.as_ref().ok_or_else(no_pictures)?;
-        let probabilities = self.probabilities(preprocessing.sample(picture)?.insert_axis(Axis(0)))?;
+        let y = self.model.predict(preprocessing.sample(picture)?.insert_axis(Axis(0)).view())?;
+        let probabilities = Head::of(&self.model, false).probabilities(y.view())?.into_raw_vec_and_offset().0;
         let best = probabilities.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-        let (label, &probability) = best.ok_or_else(|| Error::data("this model has no outputs"))?;
+        let (label, &probability) = best.expect("a network has outputs");
         let class = self.class_names.get(label).cloned().unwrap_or_else(|| label.to_string());
-        Ok(Prediction { label, class, probability, probabilities: probabilities.clone() })
-    }
-
-    /// The probability of every class for one input [1, …]: of one output p, 1 − p and p.
-    fn probabilities(&self, x: ArrayD<f32>) -> Result<Vec<f64>> {
-        let y = self.model.predict(x.view())?;
-        let last = self.model.layers().next_back().map_or("", |(_, layer)| layer.kind());
-        let y = match (last, y.shape()) {
-            ("Sigmoid" | "Softmax", [1, _]) => y,
-            (_, [1, 1]) => Sigmoid.forward(y.view())?,
-            (_, [1, _]) => Softmax.forward(y.view())?,
-            (_, shape) => return Err(Error::shape("predict", "an output [N, K]", shape)),
-        };
-        Ok(match y.len() {
-            1 => vec![1.0 - f64::from(y[[0, 0]]), f64::from(y[[0, 0]])],
-            _ => y.iter().map(|&p| f64::from(p)).collect(),
-        })
+        Ok(Prediction { label, class, probability, probabilities })
     }
 }

@@ -3,6 +3,7 @@
 mod classes;
 mod convert;
 mod plans;
+mod probabilities;
 mod sequential;
 mod summary;
 mod thesis;
@@ -10,6 +11,7 @@ mod wide;
 
 pub(crate) use classes::Classes;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
+pub(crate) use probabilities::Head;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
 pub use thesis::thesis_network;

@@ -85,18 +85,18 @@ impl Trainer {
 }
 
 /// What the layers that run make of one batch after the other: all layers, or all but the last one.
-struct Outputs {
+pub(super) struct Outputs {
     plan: InferencePlan<f32>,
     y: Vec<f32>,
 }
 
 impl Outputs {
-    fn new(model: &Sequential, skip_last: bool) -> Result<Self> {
+    pub fn new(model: &Sequential, skip_last: bool) -> Result<Self> {
         let count = model.layers().len() - usize::from(skip_last);
         Ok(Self { plan: InferencePlan::new(model.chain(), count, model.input_shape())?, y: Vec::new() })
     }
 
-    fn of(&mut self, model: &Sequential, x: ArrayViewD<'_, f32>) -> Result<ArrayViewD<'_, f32>> {
+    pub fn of(&mut self, model: &Sequential, x: ArrayViewD<'_, f32>) -> Result<ArrayViewD<'_, f32>> {
         model.expect_input(&x)?;
         let shape = [&x.shape()[..1], self.plan.output()].concat();
         self.y.resize(shape.iter().product(), 0.0);
@@ -106,7 +106,11 @@ impl Outputs {
 }
 
 /// Gives the first `steps` batches to `work`, while other threads read the next one.
-fn read_ahead(batches: &Batches<'_>, steps: u64, mut work: impl FnMut(&Batch) -> Result<()> + Send) -> Result<()> {
+pub(super) fn read_ahead(
+    batches: &Batches<'_>,
+    steps: u64,
+    mut work: impl FnMut(&Batch) -> Result<()> + Send,
+) -> Result<()> {
     let mut next = if steps == 0 { None } else { Some(batches.batch(0)?) };
     let mut following = 1;
     while let Some(batch) = next.take() {

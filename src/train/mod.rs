@@ -1,6 +1,7 @@
 //! Training: `fit`, `evaluate` and `predict` over data sets, as Keras has them.
 
 mod callbacks;
+mod classify;
 mod evaluation;
 mod fit;
 mod history;
