@@ -97,7 +97,6 @@ impl Error {
         Self::Argument { at: at.into(), argument, expected: expected.into(), found: found.to_string() }
     }
 
-    #[cfg(any(feature = "bundle", feature = "images"))]
     pub(crate) fn file(
         path: impl AsRef<std::path::Path>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

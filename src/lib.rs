@@ -39,7 +39,6 @@ pub mod bundle;
 pub mod data;
 mod element;
 mod error;
-#[cfg(feature = "bundle")]
 mod files;
 pub mod init;
 pub mod inspect;
