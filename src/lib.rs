@@ -67,7 +67,7 @@ pub use threads::with_threads;
 /// What most programs use.
 pub mod prelude {
     #[cfg(feature = "bundle")]
-    pub use crate::bundle::{Bundle, Prediction, weights_sha256};
+    pub use crate::bundle::{Bundle, ModelCheckpoint, Prediction, weights_sha256};
     #[cfg(feature = "images")]
     pub use crate::data::ImageFolder;
     pub use crate::data::{ArraySet, Augmentation, Dataset, ImageSet, Picture, Preprocessing};

@@ -1,9 +1,11 @@
 //! One file = architecture + weights + preprocessing + class names.
 
 mod format;
+mod model_checkpoint;
 mod predict;
 
 pub use format::weights_sha256;
+pub use model_checkpoint::ModelCheckpoint;
 pub use predict::Prediction;
 
 use crate::data::Preprocessing;

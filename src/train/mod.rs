@@ -11,7 +11,11 @@ mod run;
 mod trainer;
 
 pub use crate::plan::StepTime;
-pub use callbacks::{Callback, EpochContext, TrainContext};
+#[cfg(feature = "bundle")]
+pub(crate) use callbacks::{Best, restored};
+pub use callbacks::{
+    Callback, CsvLog, EarlyStopping, EpochContext, Metric, ReduceLROnPlateau, TensorBoard, TrainContext,
+};
 pub use evaluation::Evaluation;
 pub use fit::{Fit, Verbosity};
 pub use history::{EpochReport, History, StepReport};

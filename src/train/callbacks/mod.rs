@@ -1,4 +1,18 @@
-//! Code of the user's own that runs during `fit`.
+//! What runs during `fit` beside it: callbacks like Keras', and the trait for the user's own.
+
+mod csv_log;
+mod early_stopping;
+mod metric;
+mod reduce_lr_on_plateau;
+mod tensorboard;
+
+pub use csv_log::CsvLog;
+pub use early_stopping::EarlyStopping;
+pub use metric::Metric;
+#[cfg(feature = "bundle")]
+pub(crate) use metric::{Best, restored};
+pub use reduce_lr_on_plateau::ReduceLROnPlateau;
+pub use tensorboard::TensorBoard;
 
 use super::{EpochReport, History, StepReport, Trainer};
 use crate::error::Result;
@@ -105,5 +119,42 @@ pub trait Callback: Send {
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let _ = state;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::layers::Dense;
+    use crate::losses::MeanSquaredError;
+    use crate::optimizers::SGD;
+
+    /// An epoch in which nothing was validated.
+    pub fn epoch(epoch: usize) -> EpochReport {
+        EpochReport {
+            epoch,
+            steps: 10,
+            loss: 1.0,
+            acc: None,
+            val_loss: None,
+            val_acc: None,
+            learning_rate: 1e-3,
+            seconds: 1.5,
+            ms_per_step: 100.0,
+        }
+    }
+
+    /// Tells a callback that training begins, after the epochs `done`.
+    pub fn begin(callback: &mut dyn Callback, done: &[EpochReport]) -> Result<()> {
+        callback.on_train_begin(TrainContext { epochs: 9, steps: 10, history: &History { epochs: done.to_vec() } })
+    }
+
+    /// Tells a callback of an epoch; what it wants, and what it makes of the factor.
+    pub fn end_of(callback: &mut dyn Callback, report: &EpochReport, factor: f64) -> Result<(ControlFlow<()>, f64)> {
+        let model = Sequential::builder([1]).add(Dense::new(1)).build(1)?;
+        let trainer = &Trainer::new(model, MeanSquaredError, SGD::new(0.1));
+        let (history, factor) = (&History { epochs: vec![report.clone()] }, Cell::new(factor));
+        let found = callback.on_epoch_end(EpochContext { report, history, learning_rate_factor: &factor, trainer })?;
+        Ok((found, factor.get()))
     }
 }
