@@ -3,6 +3,7 @@
 mod classes;
 mod convert;
 mod plans;
+mod predictor;
 mod probabilities;
 mod sequential;
 mod summary;
@@ -11,6 +12,7 @@ mod wide;
 
 pub(crate) use classes::Classes;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
+pub(crate) use predictor::Predictor;
 pub(crate) use probabilities::Head;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

@@ -1,27 +1,27 @@
 //! The inference plans that a model keeps from one prediction to the next.
 
+use super::Sequential;
+use super::predictor::Predictor;
 use crate::element::Element;
 use crate::error::Result;
-use crate::layers::Chain;
-use crate::plan::InferencePlan;
 use ndarray::ArrayViewD;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// As many plans as there were predictions at the same time; a copy begins with none.
-pub(super) struct Plans<E: Element>(Mutex<Vec<InferencePlan<E>>>);
+pub(super) struct Plans<E: Element>(Mutex<Vec<Predictor<E>>>);
 
 impl<E: Element> Plans<E> {
-    /// x [N, …] through all layers → y, overwritten.
-    pub fn run(&self, chain: &Chain<E>, input: &[usize], x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
+    /// x [N, …] through all layers of `model`, whose plans these are → y, overwritten.
+    pub fn run(&self, model: &Sequential<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
         // A plan is good after any error and any panic: each pass overwrites what it reads.
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = plans().pop();
         let mut plan = match kept {
             Some(plan) => plan,
-            None => InferencePlan::new(chain, chain.layers().len(), input)?,
+            None => Predictor::new(model, model.layers().len())?,
         };
-        let result = plan.run(chain, x, y);
+        let result = plan.run(model, x, y);
         plans().push(plan);
         result
     }

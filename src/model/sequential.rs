@@ -30,6 +30,7 @@ pub struct Sequential<E: Element = f32> {
     input: Vec<usize>,
     output: Vec<usize>,
     chain: Chain<E>,
+    test_time_flip: bool,
     plans: Plans<E>,
 }
 
@@ -103,7 +104,38 @@ impl<E: Element> Sequential<E> {
             return Err(Error::shape("sequential", "an input shape without zeros, as in [64, 64, 3]", &input));
         }
         let output = chain.output_shape(&input)?;
-        Ok(Self { input, output, chain, plans: Plans::default() })
+        Ok(Self { input, output, chain, test_time_flip: false, plans: Plans::default() })
+    }
+
+    /// Whether predictions and evaluations show the network each picture twice, as it is and with left and right
+    /// exchanged, and take the mean of both answers: of the logits, where the last layer is a Sigmoid or Softmax.
+    /// A model file keeps it. `forward` shows pictures once.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use tapetum::prelude::*;
+    /// // It looks at the left one of two pixels only.
+    /// let left = Dense::from_weights(array![[1.0], [0.0]], None)?;
+    /// let model = Sequential::from_layers([1, 2, 1], vec![Box::new(Flatten), Box::new(left)])?.test_time_flip(true)?;
+    /// let picture = array![[[[1.0], [5.0]]]].into_dyn(); // [N, height, width, channels]
+    /// assert_eq!(model.predict(picture.view())?, array![[3.0]].into_dyn());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where inputs are not pictures [H, W, C].
+    pub fn test_time_flip(mut self, yes: bool) -> Result<Self> {
+        if yes && self.input.len() != 3 {
+            return Err(Error::shape("sequential", "pictures [H, W, C] to flip at test time", &self.input));
+        }
+        self.test_time_flip = yes;
+        self.plans.forget();
+        Ok(self)
+    }
+
+    /// What [`test_time_flip`](Self::test_time_flip) was told.
+    pub fn flips_at_test(&self) -> bool {
+        self.test_time_flip
     }
 
     /// The shape of one input, without the batch axis.
@@ -157,7 +189,7 @@ impl<E: Element> Sequential<E> {
             return Err(Error::shape("sequential", format!("output [{}, {:?}]", x.shape()[0], self.output), y.shape()));
         }
         if let Some(y) = y.as_slice_mut() {
-            return self.plans.run(&self.chain, &self.input, &x, y);
+            return self.plans.run(self, &x, y);
         }
         y.assign(&self.predict(x)?);
         Ok(())
@@ -253,7 +285,7 @@ impl<E: Element> Layer<E> for Sequential<E> {
     fn build(&mut self, input: &[usize], key: Key) -> Result<()> {
         let mut chain = self.chain.clone();
         chain.build(input, key)?;
-        *self = Self::from_built(input.to_vec(), chain)?;
+        *self = Self::from_built(input.to_vec(), chain)?.test_time_flip(self.test_time_flip)?;
         Ok(())
     }
 

@@ -5,8 +5,7 @@ use super::judge::Judge;
 use super::trainer::{BATCH_SIZE, Trainer};
 use crate::data::{Batch, Batches, Dataset, Order};
 use crate::error::Result;
-use crate::model::Sequential;
-use crate::plan::InferencePlan;
+use crate::model::{Predictor, Sequential};
 use crate::threads::with_threads;
 use ndarray::{ArrayD, ArrayViewD, Axis};
 use serde::{Deserialize, Serialize};
@@ -86,21 +85,21 @@ impl Trainer {
 
 /// What the layers that run make of one batch after the other: all layers, or all but the last one.
 pub(super) struct Outputs {
-    plan: InferencePlan<f32>,
+    predictor: Predictor<f32>,
     y: Vec<f32>,
 }
 
 impl Outputs {
     pub fn new(model: &Sequential, skip_last: bool) -> Result<Self> {
         let count = model.layers().len() - usize::from(skip_last);
-        Ok(Self { plan: InferencePlan::new(model.chain(), count, model.input_shape())?, y: Vec::new() })
+        Ok(Self { predictor: Predictor::new(model, count)?, y: Vec::new() })
     }
 
     pub fn of(&mut self, model: &Sequential, x: ArrayViewD<'_, f32>) -> Result<ArrayViewD<'_, f32>> {
         model.expect_input(&x)?;
-        let shape = [&x.shape()[..1], self.plan.output()].concat();
+        let shape = [&x.shape()[..1], self.predictor.output()].concat();
         self.y.resize(shape.iter().product(), 0.0);
-        self.plan.run(model.chain(), &x, &mut self.y)?;
+        self.predictor.run(model, &x, &mut self.y)?;
         Ok(ArrayViewD::from_shape(shape, &self.y).expect("a number for each entry"))
     }
 }

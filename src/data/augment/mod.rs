@@ -1,9 +1,11 @@
 //! Augmentation: each epoch sees each picture a little differently.
 //!
 //! The settings and their order are those of Keras' `ImageDataGenerator`: one affine transform with
-//! one bilinear sampling, then flips, then brightness. Rescaling is not augmentation: it belongs to the
-//! preprocessing, which a model carries along.
+//! one bilinear sampling, then flips, then brightness; then what Keras has as layers, saturation, contrast and
+//! erasing. Rescaling is not augmentation: it belongs to the preprocessing, which a model carries along.
 
+mod colour;
+mod erase;
 mod sample;
 mod transform;
 
@@ -12,6 +14,8 @@ pub use sample::FillMode;
 use crate::error::{Error, Result};
 use crate::random::Key;
 use crate::shape::volume;
+use colour::{saturate, stretch};
+use erase::{SMALLEST, erase};
 use sample::sample;
 use serde::{Deserialize, Serialize};
 use transform::{Geometry, Transform};
@@ -46,6 +50,12 @@ pub struct Augmentation {
     vertical_flip: bool,
     /// Lowest and highest factor.
     brightness: (f64, f64),
+    /// Lowest and highest factor.
+    saturation: (f64, f64),
+    /// Lowest and highest factor.
+    contrast: (f64, f64),
+    /// Largest part of the picture.
+    erasing: f64,
     fill_mode: FillMode,
 }
 
@@ -60,6 +70,9 @@ impl Default for Augmentation {
             horizontal_flip: false,
             vertical_flip: false,
             brightness: (1.0, 1.0),
+            saturation: (1.0, 1.0),
+            contrast: (1.0, 1.0),
+            erasing: 0.0,
             fill_mode: FillMode::Nearest,
         }
     }
@@ -117,6 +130,23 @@ impl Augmentation {
         Self { brightness: (low, high), ..self }
     }
 
+    /// Moves all colours away from their grey by a factor drawn from `low` to `high`: 0 leaves grey alone, 1 changes
+    /// nothing. Only pictures with three channels have colours.
+    pub fn saturation(self, low: f64, high: f64) -> Self {
+        Self { saturation: (low, high), ..self }
+    }
+
+    /// Moves all values away from the picture's mean by a factor drawn from `low` to `high`.
+    pub fn contrast(self, low: f64, high: f64) -> Self {
+        Self { contrast: (low, high), ..self }
+    }
+
+    /// In every second picture, paints over a rectangle of 2 % to `largest` of the picture with one drawn colour
+    /// (Zhong et al., arXiv:1708.04896).
+    pub fn erasing(self, largest: f64) -> Self {
+        Self { erasing: largest, ..self }
+    }
+
     /// What is seen beyond the picture's edges (default: the nearest pixel).
     pub fn fill_mode(self, mode: FillMode) -> Self {
         Self { fill_mode: mode, ..self }
@@ -126,7 +156,8 @@ impl Augmentation {
     ///
     /// # Errors
     /// Where an angle is negative or not finite, a shift not in 0 to 1, a zoom not a range of factors above 0 and up
-    /// to 1000, a brightness not a range of factors from 0, or the fill value not finite.
+    /// to 1000, a brightness, saturation or contrast not a range of factors from 0, the part to be erased not in 0.02
+    /// to 1 (or 0), or the fill value not finite.
     pub fn validate(&self) -> Result<()> {
         let refuse = |name, expected, found: String| Err(Error::argument("augmentation", name, expected, found));
         for (name, degrees) in [("rotation", self.rotation), ("shear", self.shear)] {
@@ -143,9 +174,14 @@ impl Augmentation {
         if !(low > 0.0 && low <= high && high <= 1000.0) {
             return refuse("zoom", "0 < lowest ≤ highest factor ≤ 1000", format!("{low} to {high}"));
         }
-        let (low, high) = self.brightness;
-        if !(low >= 0.0 && low <= high && high.is_finite()) {
-            return refuse("brightness", "0 ≤ lowest ≤ highest factor", format!("{low} to {high}"));
+        let factors = [("brightness", self.brightness), ("saturation", self.saturation), ("contrast", self.contrast)];
+        for (name, (low, high)) in factors {
+            if !(low >= 0.0 && low <= high && high <= 1e6) {
+                return refuse(name, "0 ≤ lowest ≤ highest factor ≤ 1000000", format!("{low} to {high}"));
+            }
+        }
+        if self.erasing != 0.0 && !(SMALLEST..=1.0).contains(&self.erasing) {
+            return refuse("erasing", "0, or a fraction from 0.02 to 1", self.erasing.to_string());
         }
         match self.fill_mode {
             FillMode::Constant(value) if !value.is_finite() => refuse("fill_mode", "a finite value", value.to_string()),
@@ -173,6 +209,11 @@ impl Augmentation {
             }
         }
         sample(&self.draw(shape, key), self.fill_mode, source, shape, out);
+        saturate(between(key, "saturation", self.saturation)[0] as f32, shape, out);
+        stretch(between(key, "contrast", self.contrast)[0] as f32, out);
+        if self.erasing > 0.0 {
+            erase(self.erasing, shape, key.named("erasing"), out);
+        }
         Ok(())
     }
 
@@ -284,6 +325,10 @@ mod tests {
             good.clone().zoom_between(1.0, f64::NAN),
             good.clone().zoom_between(1.0, 1e300),
             good.clone().brightness(-0.5, 1.0),
+            good.clone().saturation(1.0, f64::INFINITY),
+            good.clone().contrast(1.5, 1.0),
+            good.clone().erasing(0.01),
+            good.clone().erasing(1.1),
             good.clone().fill_mode(FillMode::Constant(f32::NAN)),
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
