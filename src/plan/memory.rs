@@ -117,7 +117,7 @@ impl Step {
     /// Whether the way back reads the step's output: the slope of its activation is told from it.
     pub fn needs_output(&self) -> bool {
         match self {
-            Self::Conv2D { tail, .. } | Self::BatchNorm { tail, .. } => tail.activation != Activation::Linear,
+            Self::Conv2D { tail, .. } | Self::BatchNorm { tail, .. } => !tail.tells_slope(),
             Self::Dense { activation, .. } | Self::Add { activation, .. } | Self::Activation(activation) => {
                 *activation != Activation::Linear
             }

@@ -17,9 +17,13 @@ pub struct Windows<'a, E> {
     pub step: usize,
     /// C
     pub channels: usize,
-    /// Whether 0 takes the place of negative numbers, once the largest is known.
+    /// Whether 0 takes the place of negative numbers, once the largest is known, and `NO_TAP` that of their taps.
     pub rectified: bool,
 }
+
+/// The number that no tap has: of a window that sees nothing, or whose largest number was not above 0 and became 0.
+/// Nothing comes back to such a window.
+pub const NO_TAP: u8 = u8::MAX;
 
 /// Where a tap is, and its number.
 #[derive(Debug, Clone, Copy, Default)]
@@ -96,12 +100,15 @@ impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Write<'_, E, T, TAGS> {
             let next = (number, simd.tag(tap.number));
             best = if index == 0 { next } else { simd.larger(best, next) };
         }
-        let largest = if self.windows.rectified { simd.rectify(best.0) } else { simd.flush(best.0) };
+        let (largest, tags) = match self.windows.rectified {
+            true => simd.larger((simd.splat(E::zero()), simd.tag(NO_TAP)), (simd.rectify(best.0), best.1)),
+            false => (simd.flush(best.0), best.1),
+        };
         let y = &mut self.y[at..at + lanes];
         // SAFETY: y has so many numbers.
         unsafe { store::<S, 1, FULL>(simd, y.as_mut_ptr(), mask, [largest]) };
         if TAGS {
-            simd.store_tags(&mut self.argmax[at..at + lanes], best.1);
+            simd.store_tags(&mut self.argmax[at..at + lanes], tags);
         }
     }
 }

@@ -9,6 +9,7 @@
 //! differ from path to path; on one path they are the same for any number of threads.
 #![allow(unsafe_code)]
 
+pub(crate) mod chosen;
 pub(crate) mod largest;
 pub(crate) mod matrix;
 pub(crate) mod outer;

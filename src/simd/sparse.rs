@@ -5,6 +5,7 @@
 //! while a list is gone through.
 #![allow(clippy::needless_range_loop, reason = "counters that end at a constant: all loops over registers unroll")]
 
+use super::largest::NO_TAP;
 use super::{Kernel, Simd};
 use crate::element::Element;
 
@@ -49,7 +50,7 @@ impl<E: Element> Lists<E> {
         (self.count, self.room) = (count, room);
     }
 
-    /// Appends values[l] to list l, for all lists, where it is not 0: for the patch of tap argmax[l] of a window, the
+    /// Appends values[l] to list l, for all lists, where it is not 0 and has a tap: for the patch of tap argmax[l] of a window, the
     /// patch of whose tap 0 is at `origin`, which may lie outside the picture.
     #[inline(always)]
     #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "NaN is not 0")]
@@ -59,7 +60,7 @@ impl<E: Element> Lists<E> {
             // Always written, and only sometimes kept: no branch to guess wrong.
             self.at[*end % NUMBERS] = place.min(self.last);
             self.values[*end % NUMBERS] = value;
-            *end += usize::from(!(value.abs() <= E::zero()));
+            *end += usize::from(tap != NO_TAP && !(value.abs() <= E::zero()));
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod activation;
 mod axis;
 pub(crate) mod batch_norm;
 pub(crate) mod batch_norm_gradient;
+mod chosen_gradient;
 pub(crate) mod conv2d;
 pub(crate) mod dropout;
 pub(crate) mod gemm;

@@ -210,7 +210,7 @@ impl<E: Element> Kernel<E> for AverageRow<'_, E> {
         let channels = self.shape.channels;
         for (j, y) in self.y.chunks_exact_mut(channels).enumerate() {
             if self.shape.is_global() {
-                SumBlock { y: &self.x[..self.shape.x_len()], sums: &mut *y }.run(simd);
+                SumBlock { y: &self.x[..self.shape.x_len()], won: None, sums: &mut *y }.run(simd);
                 let pixels = E::of(self.shape.geometry.taps() as f64);
                 y.iter_mut().for_each(|y| *y /= pixels);
                 continue;

@@ -8,6 +8,7 @@
 //! filter, and the lists are gone through with the filter's part of dw, and of w, in registers. Where channels are few,
 //! or in groups, dz is written down, part by part, for the kernels of a dense gradient.
 
+use super::chosen_gradient::ChosenGradient;
 use super::conv2d::{self, Conv2DShape};
 use super::weight_gradient::{Gradient, Part, WeightGradient, part, units_in_chunk};
 use super::{parallel, scratch};
@@ -17,7 +18,7 @@ use crate::simd::sparse::{LISTS, Lists, NUMBERS, select, tiles};
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
-/// A gradient dy [N,PH,PW,F], and the tap u·KW+v of each window of the pooling that it belongs to.
+/// A gradient dy [N,PH,PW,F], and the tap u·KW+v of each window of the pooling that it belongs to; with `NO_TAP` to none.
 #[derive(Clone, Copy)]
 pub(crate) struct PooledGradient<'a, E> {
     /// Over [OH, OW]; see `Tail::takes`.
@@ -43,7 +44,9 @@ pub(crate) fn backward_pooled<E: Element>(
     if is_worth_lists(shape, &gradient.pool) {
         return E::dispatch(Sparse { shape, x, w, gradient, dw, dx });
     }
-    E::dispatch(WeightGradient { shape, x, dy: gradient, dw });
+    if !E::dispatch(ChosenGradient { shape, x, gradient, dw }) {
+        E::dispatch(WeightGradient { shape, x, dy: gradient, dw });
+    }
     if let Some(dx) = dx {
         dense_input_gradient(shape, w, gradient, dx);
     }
@@ -592,6 +595,8 @@ mod tests {
             (33, Window2D::new(3), [13, 13], 32, 32),
             (3, same, [30, 33], 48, 70),
             (5, Window2D::new(3), [30, 31], 3, 32),
+            (33, Window2D::new(3), [13, 12], 3, 48),
+            (2, Window2D::new(3), [40, 41], 1, 16),
             (2, Window2D::new(1), [40, 40], 130, 33),
         ] {
             let geometry = window.over("conv2d", input).expect("the kernel fits");

@@ -5,6 +5,7 @@
 
 use super::{parallel, scratch};
 use crate::element::Element;
+use crate::simd::largest::NO_TAP;
 use crate::simd::{Kernel, Simd};
 
 /// Numbers that are added to, or added up, at once.
@@ -64,6 +65,17 @@ pub(super) fn add_up<E: Element>(y: &[E], sums: &mut [E]) {
     }
 }
 
+/// The same of the numbers that have a winner.
+#[inline(always)]
+fn add_up_won<E: Element>(y: &[E], won: &[u8], sums: &mut [E]) {
+    let wide = sums.len().max(1);
+    for (row, won) in y.chunks(wide).zip(won.chunks(wide)) {
+        for ((sum, &y), &won) in sums.iter_mut().zip(row).zip(won) {
+            *sum += if won == NO_TAP { E::zero() } else { y };
+        }
+    }
+}
+
 /// The numbers of a block of rows.
 fn block(columns: usize) -> usize {
     (BLOCK / columns.max(1)).max(ROWS) * columns
@@ -111,11 +123,18 @@ impl<E: Element> Kernel<E> for AddWide<'_, E> {
 
 /// Overwrites `sums` [F] with Σ_r y[r, f]: blocks of rows first, and then their sums, in order.
 pub(crate) fn sum_rows<E: Element>(y: &[E], sums: &mut [E]) {
-    E::dispatch(SumRows { y, sums });
+    E::dispatch(SumRows { y, won: None, sums });
+}
+
+/// The same over the gradient behind a pooling, `y`, of all windows that have a winner.
+pub(crate) fn sum_won<E: Element>(y: &[E], won: &[u8], sums: &mut [E]) {
+    assert_eq!(y.len(), won.len());
+    E::dispatch(SumRows { y, won: Some(won), sums });
 }
 
 struct SumRows<'a, E> {
     y: &'a [E],
+    won: Option<&'a [u8]>,
     sums: &'a mut [E],
 }
 
@@ -124,17 +143,18 @@ impl<E: Element> Kernel<E> for SumRows<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Self { y, sums } = self;
+        let Self { y, won, sums } = self;
         let (columns, block) = (sums.len(), block(sums.len()));
         if y.len() <= block {
-            return simd.vectorize(SumBlock { y, sums });
+            return simd.vectorize(SumBlock { y, won, sums });
         }
         scratch::with(y.len().div_ceil(block) * columns, |parts| {
             parallel::chunks_mut(8 * y.len(), parts, columns, |part, sums| {
-                let y = &y[part * block..];
-                simd.vectorize(SumBlock { y: &y[..block.min(y.len())], sums });
+                let some = part * block..y.len().min((part + 1) * block);
+                let won = won.map(|won| &won[some.clone()]);
+                simd.vectorize(SumBlock { y: &y[some], won, sums });
             });
-            simd.vectorize(SumBlock { y: parts, sums });
+            simd.vectorize(SumBlock { y: parts, won: None, sums });
         });
     }
 }
@@ -142,6 +162,7 @@ impl<E: Element> Kernel<E> for SumRows<'_, E> {
 /// The same on one thread.
 pub(super) struct SumBlock<'a, E> {
     pub y: &'a [E],
+    pub won: Option<&'a [u8]>,
     pub sums: &'a mut [E],
 }
 
@@ -150,14 +171,18 @@ impl<E: Element> Kernel<E> for SumBlock<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, _: S) {
-        let Self { y, sums } = self;
+        let Self { y, won, sums } = self;
         let (columns, wide) = (sums.len(), wide(sums.len()));
         sums.fill(E::zero());
+        let add = |sums: &mut [E]| match won {
+            Some(won) => add_up_won(y, won, sums),
+            None => add_up(y, sums),
+        };
         if wide == columns || y.len() < wide {
-            return add_up(y, sums);
+            return add(sums);
         }
         let mut several = [E::zero(); WIDE];
-        add_up(y, &mut several[..wide]);
+        add(&mut several[..wide]);
         fold(&mut several[..wide], columns);
         sums.copy_from_slice(&several[..columns]);
     }
@@ -175,6 +200,8 @@ mod tests {
         let y = testing::cast::<E>(y);
         testing::on_each_path(y.len(), || {
             let mut sums = vec![E::nan(); columns];
+            sum_won(&y, &vec![0; y.len()], &mut sums);
+            testing::close(&sums, &expected, &bound, &format!("{rows} {columns}"));
             sum_rows(&y, &mut sums);
             testing::close(&sums, &expected, &bound, &format!("{rows} {columns}"));
             sums
@@ -192,6 +219,19 @@ mod tests {
             check_sums::<f32>(rows, columns, &y);
             check_sums::<f64>(rows, columns, &y);
         }
+    }
+
+    #[test]
+    fn what_has_no_winner_is_left_out() {
+        let y: Vec<f32> = (0..40_000 * 5).map(|at| if at % 3 == 0 { f32::NAN } else { 1.0 }).collect();
+        let won: Vec<u8> = (0..y.len()).map(|at| if at % 3 == 0 { NO_TAP } else { (at % 4) as u8 }).collect();
+        testing::on_each_path(y.len(), || {
+            let mut sums = vec![f32::NAN; 5];
+            sum_won(&y, &won, &mut sums);
+            let expected = [0, 1, 2, 3, 4].map(|f| (0..40_000).filter(|r| (r * 5 + f) % 3 != 0).count() as f32);
+            assert_eq!(sums, expected);
+            sums
+        });
     }
 
     #[test]

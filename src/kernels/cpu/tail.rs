@@ -7,7 +7,7 @@ use super::axis::Axis;
 use crate::element::Element;
 use crate::shape::Geometry2D;
 use crate::simd::Simd;
-use crate::simd::largest::{Tap, Windows};
+use crate::simd::largest::{NO_TAP, Tap, Windows};
 use std::ops::Range;
 
 /// An activation, and a pooling whose windows do not overlap.
@@ -32,6 +32,11 @@ impl Tail {
         self.pool.map_or(picture, |pool| pool.output)
     }
 
+    /// Whether the winners tell the slope of the activation: where a ReLU gave 0, no tap won.
+    pub fn tells_slope(&self) -> bool {
+        self.activation == Activation::Linear || self.activation == Activation::Relu && self.pool.is_some()
+    }
+
     /// The rows of the picture that these rows of the output look at.
     pub fn reads(&self, outputs: Range<usize>) -> Range<usize> {
         self.pool.map_or(outputs.clone(), |pool| reads(&pool, 0, outputs))
@@ -42,7 +47,8 @@ impl Tail {
         self.pool.map_or(width, |pool| reads(&pool, 1, 0..pool.output[1]).end)
     }
 
-    /// Overwrites rows `outputs` of `y` [.., OW, C], and `argmax` with the tap u·KW+v that won, if there is a pooling.
+    /// Overwrites rows `outputs` of `y` [.., OW, C], and `argmax` with the tap u·KW+v that won, if there is a pooling, or
+    /// with `NO_TAP` where none did.
     /// `x` holds the rows [`reads`](Self::reads) of the picture, each of `width` pixels.
     pub fn write<S: Simd>(
         self,
@@ -63,7 +69,7 @@ impl Tail {
     }
 
     /// Overwrites rows `outputs` of `y` with the largest numbers of their windows. A window that sees nothing of the
-    /// picture gives −∞ and tap 0.
+    /// picture gives −∞ and no tap.
     #[expect(clippy::too_many_arguments, reason = "what `write` takes, and the pooling")]
     fn pool<E: Element, S: Simd<Elem = E>>(
         self,
@@ -92,7 +98,7 @@ impl Tail {
                     let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[at..][..y.len()]);
                     if taps.is_empty() {
                         y.fill(E::neg_infinity());
-                        argmax.into_iter().for_each(|argmax| argmax.fill(0));
+                        argmax.into_iter().for_each(|argmax| argmax.fill(NO_TAP));
                         self.activate(simd, y);
                         continue;
                     }
@@ -134,18 +140,18 @@ mod tests {
 
     /// Pieces of a picture, each of so many rows of the output, against pooling and activation of the whole.
     fn check<E: Number>(pool: Geometry2D, channels: usize, activation: Activation, piece: usize, x: &[f64]) {
-        let (y, taps) = naive::max_forward(&Pool2DShape { batch: 1, geometry: pool, channels }, x);
-        let expected: Vec<E> = y.iter().map(|&y| activation.value(E::of(y))).collect();
+        let (largest, taps) = naive::max_forward(&Pool2DShape { batch: 1, geometry: pool, channels }, x);
+        let expected: Vec<E> = largest.iter().map(|&y| activation.value(E::of(y))).collect();
         let x = testing::cast::<E>(x);
         testing::on_each_path_and_pool(|| {
-            let (mut y, mut argmax) = (vec![E::nan(); y.len()], vec![9; y.len()]);
+            let (mut y, mut argmax) = (vec![E::nan(); largest.len()], vec![9; largest.len()]);
             let row = pool.output[1] * channels;
             for (index, (y, argmax)) in y.chunks_mut(piece * row).zip(argmax.chunks_mut(piece * row)).enumerate() {
                 let outputs = index * piece..index * piece + y.len() / row;
                 E::dispatch(Write { tail: Tail { activation, pool: Some(pool) }, x: &x, channels, outputs, y, argmax });
             }
             assert!(y == expected, "{pool:?}");
-            assert!(argmax.iter().zip(&taps).all(|(&found, &tap)| u32::from(found) == tap), "{pool:?}");
+            assert_eq!(argmax, testing::winners(activation, &largest, &taps), "{pool:?}");
             y
         });
     }

@@ -1,7 +1,9 @@
 //! What the tests of the kernels share: drawn numbers, and the comparison of every path with an oracle.
 
+use super::activation::Activation;
 use crate::element::Element;
 use crate::random::Random;
+use crate::simd::largest::NO_TAP;
 use crate::simd::{Path, forced};
 use std::fmt::Debug;
 use std::sync::LazyLock;
@@ -22,6 +24,12 @@ impl Number for f64 {
 /// Numbers in [-1, 1) that `f32` holds exactly.
 pub fn draw(len: usize, random: &mut Random) -> Vec<f64> {
     (0..len).map(|_| f64::from(random.uniform(-1.0, 1.0) as f32)).collect()
+}
+
+/// What a tail writes of its windows, given their largest numbers and the taps of those.
+pub fn winners(activation: Activation, largest: &[f64], taps: &[u32]) -> Vec<u8> {
+    let is_lost = |y: f64| y == f64::NEG_INFINITY || activation == Activation::Relu && y <= 0.0;
+    largest.iter().zip(taps).map(|(&y, &tap)| if is_lost(y) { NO_TAP } else { tap as u8 }).collect()
 }
 
 /// From 1 to 2^bits, small ones more often.

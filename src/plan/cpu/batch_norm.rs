@@ -42,7 +42,9 @@ impl<E: Element> Pass<'_, E> {
     pub(super) fn batch_norm_backward(&self, picture: [usize; 3], tail: &Tail, way: Way<'_, E>) -> Result<()> {
         let layer = self.typed::<BatchNorm<E>>();
         let channels = layer.channels()?;
-        tail.activation.apply_slope(way.y, way.dy);
+        if !tail.tells_slope() {
+            tail.activation.apply_slope(way.y, way.dy);
+        }
         let [mean, variance, inverse_deviation] = &way.kept.statistics;
         let norm = channels.with(mean, inverse_deviation);
         let pool = tail.pool.map(|pool| (pool, &way.kept.winners[..way.dy.len()]));

@@ -5,7 +5,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::kernels::cpu::conv2d::{self, Conv2DShape};
 use crate::kernels::cpu::pooled_gradient::{PooledGradient, backward_pooled};
-use crate::kernels::cpu::reduce::sum_rows;
+use crate::kernels::cpu::reduce::{sum_rows, sum_won};
 use crate::kernels::cpu::tail::Tail;
 use crate::layers::{BatchNorm, Conv2D, Layer};
 use crate::random::Key;
@@ -35,20 +35,23 @@ impl<E: Element> Pass<'_, E> {
         let shape = Conv2DShape { batch: self.batch, ..*shape };
         let (w, _) = self.typed::<Conv2D<E>>().numbers()?;
         let [dw, db @ ..] = way.parameters else { unreachable!("a convolution has weights") };
-        tail.activation.apply_slope(way.y, way.dy);
+        if !tail.tells_slope() {
+            tail.activation.apply_slope(way.y, way.dy);
+        }
         match (tail.pool, way.dx) {
             (Some(pool), dx) => {
                 let gradient = PooledGradient { pool, dy: way.dy, argmax: &way.kept.winners[..way.dy.len()] };
                 backward_pooled(&shape, way.x, w, gradient, numbers(dw), dx);
+                db.iter_mut().for_each(|db| sum_won(gradient.dy, gradient.argmax, numbers(db)));
             }
             (None, dx) => {
                 conv2d::weight_gradient(&shape, way.x, way.dy, numbers(dw));
                 if let Some(dx) = dx {
                     conv2d::input_gradient(&shape, way.dy, w, dx);
                 }
+                db.iter_mut().for_each(|db| sum_rows(way.dy, numbers(db)));
             }
         }
-        db.iter_mut().for_each(|db| sum_rows(way.dy, numbers(db)));
         Ok(())
     }
 }
