@@ -1,8 +1,10 @@
 //! JPEG, decoded strictly: of half a file, lenient decoders show half a picture over grey and call it whole.
 
 use super::decode::{DecodeLimits, Decoded, Decoding, upright};
+use super::jpeg_markers::Markers;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, RgbImage};
+use std::borrow::Cow;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -13,13 +15,32 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 /// neither. Cameras and editors leave such bytes, and they harm nothing.
 const STRAY_BYTES: &str = "Extra bytes between headers";
 
+/// Ones, more than the decoder reads ahead and a code's bits take. In a file FF is followed by 00.
+const NO_CODE: [u8; 64] = {
+    let mut ones = [0xFF; 64];
+    let mut at = 1;
+    while at < ones.len() {
+        ones[at] = 0;
+        at += 2;
+    }
+    ones
+};
+
 pub(super) fn decode(bytes: &[u8], _format: ImageFormat, limits: &DecodeLimits) -> Decoding<Decoded> {
     let markers = Markers::of(bytes);
-    if !markers.complete {
-        return Err("the JPEG is truncated: its end is missing".into());
+    let end = markers.end.ok_or("the JPEG is truncated: its end is missing")?;
+    if !markers.all_is_coded() {
+        return Err("the JPEG is truncated: scans are missing before its end".into());
     }
-    match decode_in_mode(bytes, &markers, limits, true) {
-        Err(reason) if reason.to_string().contains(STRAY_BYTES) => decode_in_mode(bytes, &markers, limits, false),
+    // Where the pixels end too early, the decoder reads zeros up to the last one, and grey comes out. A code of ones
+    // alone does not exist (T.81, C.2). Put before the end, it is never read of a whole file, and stops the decoder
+    // in any other.
+    let probed = match markers.probe {
+        true => Cow::Owned([&bytes[..end], &NO_CODE, &bytes[end..]].concat()),
+        false => Cow::Borrowed(bytes),
+    };
+    match decode_in_mode(&probed, &markers, limits, true) {
+        Err(reason) if reason.to_string().contains(STRAY_BYTES) => decode_in_mode(&probed, &markers, limits, false),
         decoded => decoded,
     }
 }
@@ -39,7 +60,8 @@ fn decode_in_mode(bytes: &[u8], markers: &Markers, limits: &DecodeLimits, strict
     let pixels = width as u64 * height as u64;
     // Coefficients of 2 bytes are kept for all the picture where a block's arrive bit by bit.
     let coefficients = if markers.several_scans { 2 * pixels * u64::from(markers.components) } else { 0 };
-    let peak = 3 * pixels + coefficients.max(3 * pixels) + bytes.len() as u64;
+    // The file is there twice.
+    let peak = 3 * pixels + coefficients.max(3 * pixels) + 2 * bytes.len() as u64;
     let share = limits.admit(width as u64, height as u64, peak)?;
 
     let rgb = decoder.decode().map_err(damaged)?;
@@ -50,47 +72,6 @@ fn decode_in_mode(bytes: &[u8], markers: &Markers, limits: &DecodeLimits, strict
         picture: upright(DynamicImage::ImageRgb8(pixels), orientation.unwrap_or(Orientation::NoTransforms)),
         _share: share,
     })
-}
-
-/// What the markers of a JPEG tell without decoding it (ITU-T T.81, annex B).
-struct Markers {
-    /// Colour components, 3 in most files.
-    components: u8,
-    /// Whether the pixels are spread over several scans, as in a progressive file.
-    several_scans: bool,
-    /// Whether the end marker follows the pixels.
-    complete: bool,
-}
-
-impl Markers {
-    fn of(bytes: &[u8]) -> Self {
-        let mut markers = Self { components: 0, several_scans: false, complete: false };
-        let mut rest = bytes;
-        while let Some(start) = rest.windows(2).position(|pair| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xFF)) {
-            let marker = rest[start + 1];
-            rest = &rest[start + 2..];
-            match marker {
-                // start of frame: length (2), precision, height (2), width (2), components
-                0xC0..=0xC3 => {
-                    markers.components = rest.get(7).copied().unwrap_or(0);
-                    markers.several_scans = marker == 0xC2;
-                }
-                // start of scan: length (2), components in this scan
-                0xDA => {
-                    markers.several_scans |= rest.get(2).is_some_and(|&count| count < markers.components);
-                    // Inside pixels FF is followed by 00 or a restart marker, so this is the end and nothing else.
-                    markers.complete = rest.windows(2).rev().any(|pair| pair == [0xFF, 0xD9]);
-                    return markers;
-                }
-                // stand-alone markers have no length
-                0x01 | 0xD0..=0xD9 => continue,
-                _ => {}
-            }
-            let length = rest.first_chunk().map_or(0, |&length| u16::from_be_bytes(length));
-            rest = rest.get(usize::from(length)..).unwrap_or_default();
-        }
-        markers
-    }
 }
 
 #[cfg(test)]
@@ -123,6 +104,18 @@ mod tests {
         assert!((0..whole.len()).all(|length| decode(&whole[..length]).is_err()));
         let message = decode(&whole[..whole.len() / 2]).unwrap_err();
         assert_eq!(message, "the JPEG is truncated: its end is missing");
+    }
+
+    // The last byte may hold nothing but the bits that fill it up.
+    #[test]
+    fn an_end_marker_does_not_make_half_a_file_whole() {
+        let whole = jpeg();
+        let pixels = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+        for length in pixels..whole.len() - 3 {
+            let ended = [&whole[..length], &[0xFF, 0xD9]].concat();
+            assert!(decode(&ended).is_err(), "{length} of {}", whole.len());
+        }
+        assert!(image::load_from_memory(&[&whole[..whole.len() - 60], &[0xFF, 0xD9]].concat()).is_ok());
     }
 
     // Sixteen ones in a row are no code of any table. Lenient decoders leave out what follows.

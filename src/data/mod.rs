@@ -11,6 +11,8 @@ mod image_set;
 #[cfg(feature = "images")]
 mod jpeg;
 #[cfg(feature = "images")]
+mod jpeg_markers;
+#[cfg(feature = "images")]
 mod memory_share;
 mod picture;
 mod preprocessing;
