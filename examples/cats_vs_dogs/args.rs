@@ -9,6 +9,7 @@ use std::path::PathBuf;
     after_help = "Examples:
   cats_vs_dogs                                          train on pictures drawn by the program
   cats_vs_dogs train --data photographs --epochs 10     train on a folder with one subfolder for each class
+  cats_vs_dogs doctor photographs                       what is wrong with a folder before training on it
   cats_vs_dogs predict --model model.safetensors a.jpg  what is on a picture
 
 Exit codes: 0 done, 1 failed, 2 usage."
@@ -26,6 +27,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// What is on a picture
     Predict(PredictArgs),
+    /// What is wrong with a folder of pictures; exit code 1 where something would harm training
+    Doctor(DoctorArgs),
     /// How fast this machine trains and predicts
     Bench(BenchArgs),
     /// The layers of a model, or of the thesis' network
@@ -109,6 +112,16 @@ pub struct PredictArgs {
     /// Picture files
     #[arg(required = true, value_name = "PICTURE")]
     pub pictures: Vec<PathBuf>,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Parser)]
+pub struct DoctorArgs {
+    /// A folder with one subfolder for each class, or with training_set and test_set
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
     /// Also write what was found as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod doctor;
 mod evaluate;
 mod networks;
 mod pictures;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Train(train) => train::run(&train),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
         Command::Predict(predict) => predict::run(&predict),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Bench(bench) => bench::run(&bench),
         Command::Summary { model } => networks::summary(model.as_deref()),
     };

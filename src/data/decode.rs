@@ -108,7 +108,8 @@ pub(super) fn open(path: &Path, limits: &DecodeLimits) -> Result<Decoded> {
     read(path, limits).and_then(|bytes| decode(&bytes, limits)).map_err(|reason| Error::file(path, reason))
 }
 
-fn read(path: &Path, limits: &DecodeLimits) -> Decoding<Vec<u8>> {
+/// The bytes of a file that is not too large.
+pub(super) fn read(path: &Path, limits: &DecodeLimits) -> Decoding<Vec<u8>> {
     // Asked before opening: to open a named pipe waits for somebody to write into it.
     if !path.metadata()?.is_file() {
         return Err("not a file".into());
@@ -121,7 +122,8 @@ fn read(path: &Path, limits: &DecodeLimits) -> Decoding<Vec<u8>> {
     }
 }
 
-fn decode(bytes: &[u8], limits: &DecodeLimits) -> Decoding<Decoded> {
+/// [`Picture::decode`], with the share of memory that the picture takes.
+pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Decoding<Decoded> {
     let format = format(bytes).ok_or(match bytes {
         [] => "the file is empty",
         _ => "not a picture, or of a kind that is not known",

@@ -1,13 +1,10 @@
 //! A folder of pictures: one subfolder for each class, as with Keras' `flow_from_directory`.
 
 use super::image_set::Store;
+use super::listing::{self, Listing};
 use super::{DecodeLimits, ImageSet, Picture, Preprocessing, Skipped, decode};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
-use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -104,18 +101,24 @@ impl ImageFolder {
     /// Where there is no such folder, it has fewer than two subfolders, or one of them holds no picture.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut folder = Self { path: path.into(), class_names: Vec::new(), files: Vec::new(), ignored: 0 };
-        for entry in folder.entries(path)? {
+        let (entries, hidden) = listing::entries(path).map_err(|error| Error::file(path, error))?;
+        let mut folder = Self { path: path.into(), class_names: Vec::new(), files: Vec::new(), ignored: hidden };
+        for entry in entries {
             if !entry.is_dir() {
                 folder.ignored += 1;
                 continue;
             }
-            let before = folder.files.len();
-            folder.find(&entry, &mut HashSet::new())?;
-            if folder.files.len() == before {
+            let found = Listing::below(&entry);
+            if let Some((path, error)) = found.unreadable.into_iter().next() {
+                return Err(Error::file(path, error));
+            }
+            if found.pictures.is_empty() {
                 return Err(Error::file(entry, "this class has no pictures; add some or move the folder away"));
             }
-            folder.class_names.push(entry.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            let class = folder.class_names.len();
+            folder.files.extend(found.pictures.into_iter().map(|picture| (picture, class)));
+            folder.ignored += found.hidden + found.others.len();
+            folder.class_names.push(listing::name(&entry));
         }
         if folder.class_names.len() < 2 {
             let found = match folder.class_names.first() {
@@ -133,10 +136,9 @@ impl ImageFolder {
     /// # Errors
     /// As [`ImageFolder::open`], and where the two have different classes.
     pub fn open_train_test(path: impl AsRef<Path>) -> Result<(Self, Option<Self>)> {
-        let [train, test] = ["training_set", "test_set"].map(|name| path.as_ref().join(name));
-        if !(train.is_dir() && test.is_dir()) {
+        let Some([train, test]) = listing::training_and_test(path.as_ref()) else {
             return Ok((Self::open(path)?, None));
-        }
+        };
         let (train, test) = (Self::open(train)?, Self::open(test)?);
         if train.class_names != test.class_names {
             let message =
@@ -178,14 +180,10 @@ impl ImageFolder {
     pub fn load(&self, preprocessing: &Preprocessing, options: &LoadOptions<'_>) -> Result<ImageSet> {
         let mut store = Store::new(preprocessing, &self.class_names)?;
         store.limits = options.limits;
-        let done = Mutex::new(0);
+        let done = counted(options.progress, self.files.len());
         let read = |(path, _): &(PathBuf, usize)| -> Result<Picture> {
             let picture = decode::open(path, &options.limits).and_then(|it| preprocessing.resize(&it.picture));
-            if let Some(progress) = options.progress {
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                *done += 1;
-                progress(*done, self.files.len());
-            }
+            done();
             picture
         };
         // In portions, so that what waits to be put in order stays small beside the pictures themselves.
@@ -220,62 +218,30 @@ impl ImageFolder {
             }
         }
     }
+}
 
-    /// Adds the picture files in and below `path`. Each folder is entered once, so links in a circle end.
-    fn find(&mut self, path: &Path, entered: &mut HashSet<PathBuf>) -> Result<()> {
-        if !entered.insert(path.canonicalize().map_err(|error| Error::file(path, error))?) {
-            return Ok(());
+/// To be called after each of `all` files, from any thread: tells how many are done, 1 more each time.
+pub(super) fn counted(progress: Option<&(dyn Fn(usize, usize) + Sync)>, all: usize) -> impl Fn() + Sync {
+    let done = Mutex::new(0);
+    move || {
+        if let Some(progress) = progress {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            *done += 1;
+            progress(*done, all);
         }
-        for entry in self.entries(path)? {
-            if entry.is_dir() {
-                self.find(&entry, entered)?;
-            } else if is_picture(&entry) {
-                self.files.push((entry, self.class_names.len()));
-            } else {
-                self.ignored += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// What lies in a folder, in byte order of the names, without what is hidden.
-    fn entries(&mut self, path: &Path) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(path).and_then(|entries| {
-            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<std::io::Result<Vec<_>>>()
-        });
-        let mut names = entries.map_err(|error| Error::file(path, error))?;
-        let all = names.len();
-        names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-        self.ignored += all - names.len();
-        names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
-        Ok(names.into_iter().map(|name| path.join(name)).collect())
     }
 }
 
 /// The pictures of one portion take about this much memory before they are put in order.
 const PORTION_BYTES: usize = 32 << 20;
 
-/// Endings of picture files, to tell a picture that was destroyed from a file that never was one.
-const ENDINGS: [&str; 14] =
-    ["avif", "bmp", "gif", "ico", "jpeg", "jpg", "pgm", "png", "pnm", "ppm", "qoi", "tif", "tiff", "webp"];
-
-/// Whether a file is a picture by its content, or should be one by its name. What cannot be opened, and a broken
-/// link, goes by its name as well: loading then tells what is wrong.
-fn is_picture(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let readable = path.metadata().is_ok_and(|file| file.is_file());
-    if readable && let Ok(file) = File::open(path) {
-        let _ = file.take(32).read_to_end(&mut start);
-    }
-    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    decode::format(&start).is_some() || ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{Dataset, SampleTarget};
     use crate::random::Key;
+    use std::ffi::OsStr;
+    use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tempfile::TempDir;
 

@@ -6,12 +6,16 @@ mod batches;
 #[cfg(feature = "images")]
 mod decode;
 #[cfg(feature = "images")]
+mod doctor;
+#[cfg(feature = "images")]
 mod image_folder;
 mod image_set;
 #[cfg(feature = "images")]
 mod jpeg;
 #[cfg(feature = "images")]
 mod jpeg_markers;
+#[cfg(feature = "images")]
+mod listing;
 #[cfg(feature = "images")]
 mod memory_share;
 mod picture;
@@ -24,6 +28,10 @@ pub use augment::{Augmentation, FillMode};
 pub use batches::{Batch, Batches, Order};
 #[cfg(feature = "images")]
 pub use decode::DecodeLimits;
+#[cfg(feature = "images")]
+pub use doctor::{
+    ClassReport, Diagnosis, DoctorOptions, Finding, FindingKind, SetReport, Severity, Sizes, Spread, examine,
+};
 #[cfg(feature = "images")]
 pub use image_folder::{Damaged, ImageFolder, LoadOptions};
 pub use image_set::{ImageSet, Skipped};
