@@ -276,6 +276,17 @@ fn a_missing_folder_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_name_that_is_no_text_fails_no_report() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = healthy();
+    fs::write(root.path().join("test_set/cats").join(std::ffi::OsStr::from_bytes(b"\xFF 1.jpg")), "").unwrap();
+    let diagnosis = examine(root.path(), &DoctorOptions::default()).unwrap();
+    assert_eq!(diagnosis.findings[0].detail, "the file is empty");
+    assert!(serde_json::to_string(&diagnosis).unwrap().contains("/\u{FFFD} 1.jpg"));
+    assert!(diagnosis.to_string().contains("cats/\u{FFFD} 1.jpg: the file is empty"));
+}
+
+#[test]
 fn the_same_findings_for_any_number_of_threads() {
     let root = healthy();
     SPOILINGS.iter().for_each(|(spoil, ..)| spoil(root.path()));

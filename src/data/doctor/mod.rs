@@ -50,8 +50,8 @@ pub struct DoctorOptions<'a> {
 ///
 /// Pictures are decoded as for training, so both agree on what is damaged. The same picture is found again where it
 /// was copied, stored in another format, resized, compressed, made brighter or mirrored; cropped or turned ones are
-/// not. Files are read in parallel; of each, a kilobyte is kept. The comparison of all with all takes a second for
-/// 25,000 pictures. The findings are the same for any number of threads.
+/// not. Files are read in parallel; of each, a kilobyte is kept. The comparison of all with all takes a second or two
+/// for 25,000 pictures. The findings are the same for any number of threads.
 ///
 /// ```no_run
 /// use tapetum::data::{DoctorOptions, FindingKind, examine};
