@@ -28,7 +28,8 @@
 //! - [`data`]: folders of pictures, augmentation, batches.
 //! - [`train`]: `fit`, `evaluate`, `predict` as Keras has them.
 //! - [`bundle`]: one file that holds a model, its preprocessing and its class names.
-//! - [`inspect`]: the gradient check, also for layers of your own; what the machine can do at most.
+//! - [`inspect`]: what a network sees in a picture; the gradient check, also for layers of your own; what the machine
+//!   can do at most.
 //!
 //! # Features
 //! - `images` (default): reading picture files.
