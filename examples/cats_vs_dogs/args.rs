@@ -11,6 +11,7 @@ use std::path::PathBuf;
   cats_vs_dogs train --data photographs --epochs 10     train on a folder with one subfolder for each class
   cats_vs_dogs doctor photographs                       what is wrong with a folder before training on it
   cats_vs_dogs predict --model model.safetensors a.jpg  what is on a picture
+  cats_vs_dogs explain --model model.safetensors --out why a.jpg  where it sees that
 
 Exit codes: 0 done, 1 failed, 2 usage."
 )]
@@ -29,6 +30,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// What is wrong with a folder of pictures; exit code 1 where something would harm training
     Doctor(DoctorArgs),
+    /// What a model saw in a picture: a heat map of where the answer comes from, and feature maps, as PNG files
+    Explain(ExplainArgs),
     /// How fast this machine trains and predicts
     Bench(BenchArgs),
     /// The layers of a model, or of the thesis' network
@@ -122,6 +125,31 @@ pub struct DoctorArgs {
     /// A folder with one subfolder for each class, or with training_set and test_set
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  cats_vs_dogs explain --model model.safetensors --out why a.jpg b.jpg
+  cats_vs_dogs explain --model model.safetensors --out why --layer relu_1 a.jpg
+
+Each picture gets a folder in DIR: grad_cam.png is the picture, and beside it in colours what speaks for the answer
+(Grad-CAM); each stage_N_LAYERS.png has the feature maps after these layers.")]
+pub struct ExplainArgs {
+    /// A model file
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Picture files
+    #[arg(required = true, value_name = "PICTURE")]
+    pub pictures: Vec<PathBuf>,
+    /// Where to put the pictures
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The layer whose maps the heat map is made of [default: the last that shows a picture]
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
     /// Also write what was found as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -5,13 +5,16 @@
 
 mod args;
 mod bench;
+mod colour;
 mod doctor;
 mod evaluate;
+mod explain;
 mod networks;
 mod pictures;
 mod predict;
 mod run_folder;
 mod show;
+mod sight;
 mod train;
 
 use args::{Args, Command};
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
         Command::Predict(predict) => predict::run(&predict),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Explain(explain) => explain::run(&explain),
         Command::Bench(bench) => bench::run(&bench),
         Command::Summary { model } => networks::summary(model.as_deref()),
     };

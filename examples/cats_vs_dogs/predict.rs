@@ -47,7 +47,7 @@ pub fn show_some(bundle: &Bundle, size: usize, seed: u64, folder: &Path) -> Resu
     let some = (0..6).map(|number| pictures::draw(number, key, size)).collect::<Result<Vec<Picture>>>()?;
     let answers: Vec<Prediction> = some.iter().map(|picture| bundle.predict_picture(picture)).collect::<Result<_>>()?;
     let path = folder.join("predictions.png");
-    contact_sheet(&some)?.save(&path)?;
+    contact_sheet(&some, some.len(), 2)?.save(&path)?;
     println!("\nSix new pictures (also in {}):", path.display());
     in_terminal(&some);
     for (number, answer) in answers.iter().enumerate() {

@@ -6,20 +6,27 @@ use tapetum::data::{Picture, ResizeFilter};
 
 const GAP: u32 = 4;
 
-/// All pictures in one row, twice as large.
-pub fn contact_sheet(pictures: &[Picture]) -> Result<RgbImage, String> {
-    let width: u32 = pictures.iter().map(|picture| 2 * picture.width as u32 + GAP).sum();
-    let height = pictures.iter().map(|picture| 2 * picture.height as u32).max().unwrap_or(0);
-    let mut sheet = RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
-    let mut left = 0;
-    for picture in pictures {
-        let (w, h) = (picture.width as u32, picture.height as u32);
-        let picture = RgbImage::from_raw(w, h, picture.rgb.clone()).ok_or("a picture has another size than it says")?;
-        let twice = imageops::resize(&picture, 2 * w, 2 * h, imageops::FilterType::Nearest);
-        imageops::replace(&mut sheet, &twice, i64::from(left), 0);
-        left += 2 * w + GAP;
+/// Pictures of one size in rows of `columns`, each pixel `times` as large.
+pub fn contact_sheet(pictures: &[Picture], columns: usize, times: usize) -> Result<RgbImage, String> {
+    let first = pictures.first().ok_or("there are no pictures to show")?;
+    let (width, height) = ((times * first.width) as u32, (times * first.height) as u32);
+    let columns = columns.clamp(1, pictures.len());
+    let length = |count: usize, side: u32| count as u32 * (side + GAP) - GAP;
+    let size = (length(columns, width), length(pictures.len().div_ceil(columns), height));
+    let mut sheet = RgbImage::from_pixel(size.0, size.1, image::Rgb([255; 3]));
+    for (place, picture) in pictures.iter().enumerate() {
+        let picture = imageops::resize(&pixels(picture)?, width, height, imageops::FilterType::Nearest);
+        let [left, top] =
+            [(place % columns, width), (place / columns, height)].map(|(n, side)| n as u32 * (side + GAP));
+        imageops::replace(&mut sheet, &picture, i64::from(left), i64::from(top));
     }
     Ok(sheet)
+}
+
+/// The picture as the `image` crate has it.
+pub fn pixels(picture: &Picture) -> Result<RgbImage, String> {
+    let image = RgbImage::from_raw(picture.width as u32, picture.height as u32, picture.rgb.clone());
+    image.ok_or_else(|| "a picture has another size than it says".to_string())
 }
 
 /// All pictures in one row of a terminal that knows colours: two pixels in each character, one above the other.
