@@ -12,6 +12,7 @@ mod explain;
 mod networks;
 mod pictures;
 mod predict;
+mod report;
 mod run_folder;
 mod show;
 mod sight;
