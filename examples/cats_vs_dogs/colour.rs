@@ -33,7 +33,7 @@ pub fn overlay(picture: &Picture, heat: &Picture) -> Picture {
     let pixel = |(picture, heat): (&[u8], &[u8])| {
         let [red, green, blue] = [picture[0], picture[1], picture[2]].map(f32::from);
         let grey = (0.299 * red + 0.587 * green + 0.114 * blue) as u8; // the luma of ITU-R BT.601
-        mixed([grey; 3], viridis(heat[0]), 0.75 * f32::from(heat[0]) / 255.0)
+        mixed([grey; 3], viridis(heat[0]), 0.6 * f32::from(heat[0]) / 255.0)
     };
     Picture { rgb: pixels.flat_map(pixel).collect(), ..*picture }
 }
@@ -61,6 +61,6 @@ mod tests {
     fn cold_places_show_the_picture() {
         let picture = Picture { height: 1, width: 2, rgb: vec![90, 90, 90, 90, 90, 90] };
         let heat = Picture { height: 1, width: 2, rgb: vec![0, 0, 0, 255, 255, 255] };
-        assert_eq!(overlay(&picture, &heat).rgb, [90, 90, 90, 212, 196, 50]);
+        assert_eq!(overlay(&picture, &heat).rgb, [90, 90, 90, 188, 175, 58]);
     }
 }

@@ -1,7 +1,7 @@
 //! The command `explain`: what a network saw in pictures, as pictures.
 
 use crate::args::ExplainArgs;
-use crate::colour::viridis;
+use crate::colour::overlay;
 use crate::show::{contact_sheet, pixels};
 use crate::sight::{enlarged, stages, where_from};
 use crate::{Outcome, write_json};
@@ -20,6 +20,8 @@ const SIDE: usize = 480;
 const SHEET: usize = 1200;
 /// Feature maps are enlarged to at least this.
 const MAP: usize = 64;
+/// Between the picture, its heat map and the scale, in pixels.
+const GAP: u32 = 8;
 
 /// What `--json` holds for each picture.
 #[derive(Serialize)]
@@ -85,8 +87,10 @@ fn explain(
     for (number, stage) in (1..).zip(stages(bundle, &picture, usize::MAX)?) {
         let [_, width, _] = stage.shape;
         let times = MAP.div_ceil(width);
+        // Layers mostly have a power of two of maps: no ragged last row.
+        let columns = 1 << (SHEET / (times * width)).max(1).ilog2();
         let name = format!("stage_{number}_{}.png", plain(&stage.layers.replace(" → ", "-")));
-        sheets.push((name, contact_sheet(&stage.maps, SHEET / (times * width), times)?));
+        sheets.push((name, contact_sheet(&stage.maps, columns, times)?));
     }
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut files = Vec::new();
@@ -100,17 +104,22 @@ fn explain(
 
 /// The picture, the same under its heat map, and the scale: 1 is at the top.
 fn beside(picture: &Picture, heat: &Picture) -> Result<RgbImage, String> {
-    const GAP: u32 = 8;
     let (picture, heat) = (pixels(picture)?, pixels(heat)?);
     let (width, height) = picture.dimensions();
     let mut sheet = RgbImage::from_pixel(2 * width + 4 * GAP, height, Rgb([255; 3]));
     imageops::replace(&mut sheet, &picture, 0, 0);
     imageops::replace(&mut sheet, &heat, i64::from(width + GAP), 0);
-    for (x, y) in (2 * width + 2 * GAP..2 * width + 4 * GAP).flat_map(|x| (0..height).map(move |y| (x, y))) {
-        let value = 255 - 255 * y / height.saturating_sub(1).max(1);
-        sheet.put_pixel(x, y, Rgb(viridis(value as u8)));
-    }
+    imageops::replace(&mut sheet, &pixels(&scale(height))?, i64::from(2 * width + 2 * GAP), 0);
     Ok(sheet)
+}
+
+/// The colours from 1 at the top to 0 at the bottom, over mid-grey.
+fn scale(height: u32) -> Picture {
+    let length = height.max(2);
+    let rows = (0..length).map(|y| (255 - 255 * y / (length - 1)) as u8);
+    let (height, width) = (length as usize, 2 * GAP as usize);
+    let heat = Picture { height, width, rgb: rows.flat_map(|value| vec![value; 3 * width]).collect() };
+    overlay(&Picture { rgb: vec![128; heat.rgb.len()], height, width }, &heat)
 }
 
 /// A folder's name for the files about `file`: its name, and a number where another picture has that name.

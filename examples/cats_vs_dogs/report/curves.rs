@@ -39,6 +39,8 @@ pub fn learning(history: &History) -> Outcome<String> {
 fn over_epochs(name: &str, curves: Vec<(Vec<(f64, f64)>, bool)>) -> Chart<'_> {
     let points = || curves.iter().flat_map(|(points, _)| points);
     let (x, y) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
+    // Epochs count from 1: there is nothing at 0.
+    let x = x.start.max(0.5)..x.end;
     let curve = |(points, dashed): (Vec<(f64, f64)>, bool)| Curve { dots: points.len() <= DOTS, points, dashed };
     let curves = curves.into_iter().map(curve).collect();
     Chart { axes: ["epoch", name], x, y, whole: true, curves, bars: Vec::new(), diagonal: false }

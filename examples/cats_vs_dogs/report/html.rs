@@ -50,12 +50,12 @@ pub fn img_of(picture: &Picture, alt: &str, class: &str) -> Result<String, Box<d
     Ok(img(&pixels(picture)?, alt, class)?)
 }
 
-/// A share as people say it.
+/// A share as people say it, in one piece.
 pub fn percent(share: f64) -> String {
     // What is not quite everything, or nothing, is not rounded to it.
     match 100.0 * share {
-        almost @ 99.95..100.0 => format!("{:.2} %", (100.0 * almost).floor() / 100.0),
-        percent => format!("{percent:.1} %"),
+        almost @ 99.95..100.0 => format!("{:.2}\u{a0}%", (100.0 * almost).floor() / 100.0),
+        percent => format!("{percent:.1}\u{a0}%"),
     }
 }
 
@@ -72,6 +72,9 @@ mod tests {
 
     #[test]
     fn almost_all_is_not_all() {
-        assert_eq!([1.0, 0.99999, 0.9994, 0.5].map(percent), ["100.0 %", "99.99 %", "99.9 %", "50.0 %"]);
+        assert_eq!(
+            [1.0, 0.99999, 0.9994, 0.5].map(percent),
+            ["100.0\u{a0}%", "99.99\u{a0}%", "99.9\u{a0}%", "50.0\u{a0}%"]
+        );
     }
 }

@@ -40,6 +40,19 @@ pub fn write(folder: &Path, run: &Run<'_>) -> Result<PathBuf, Box<dyn std::error
     Ok(path)
 }
 
+/// This process's command line, as a shell takes it again.
+pub fn command_line() -> String {
+    std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 fn page(run: &Run<'_>) -> Result<String, Box<dyn std::error::Error>> {
     let (said, classes) = (run.said, run.validation.class_names());
     if said.len() != run.validation.len() {
@@ -64,7 +77,7 @@ fn page(run: &Run<'_>) -> Result<String, Box<dyn std::error::Error>> {
         ("data", tables::data(run.train, run.validation, run.skipped)),
         ("settings", escape(run.settings)),
         ("command", escape(run.command)),
-        ("summary", escape(&run.bundle.model.summary().to_string())),
+        ("network", tables::network(&run.bundle.model)),
         ("facts", facts(run)),
     ];
     Ok(fill(include_str!("template.html"), &parts))
@@ -86,7 +99,7 @@ fn headline(run: &Run<'_>) -> String {
     let accuracy = run.said.accuracy();
     let interval = accuracy
         .interval
-        .map_or(String::new(), |[low, high]| format!("95 % interval {} to {}", percent(low), percent(high)));
+        .map_or(String::new(), |[low, high]| format!("95\u{a0}% interval {} to {}", percent(low), percent(high)));
     let wrong = thumbnails::mistakes(&thumbnails::answers(run.said)).len();
     let seconds: f64 = run.history.epochs.iter().map(|epoch| epoch.seconds).sum();
     let best = run.history.best().map_or(String::new(), |best| {
@@ -182,7 +195,7 @@ mod tests {
         for escaped in ["&lt;cats&gt;", "a&lt;b&gt;.jpg: no &quot;picture&quot;", "name = &quot;&lt;&amp;&gt;&quot;"] {
             assert!(page.contains(escaped), "{escaped}");
         }
-        assert!(page.contains("50.0 %") && page.contains("is <b>&lt;cats&gt;</b>, said <b>fish</b> 70.0 %"));
+        assert!(page.contains("50.0\u{a0}%") && page.contains("is <b>&lt;cats&gt;</b>, said <b>fish</b> 70.0\u{a0}%"));
         assert!(page.contains("conv2d_1 → relu_1") && !page.contains("<script"));
         let loaded = page.split("src=\"").skip(1).all(|source| source.starts_with("data:image/png;base64,"));
         assert!(loaded && !page.contains("url(") && !page.contains("{{"));
@@ -195,6 +208,12 @@ mod tests {
         for text in ["No epoch was finished", "no convolution", "no layer of this network gives a picture"] {
             assert!(page.contains(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_shell_understands_the_command() {
+        let words = ["train", "a b", "it's", "", "$HOME", "--seed=1"].map(quoted);
+        assert_eq!(words, ["train", "'a b'", r"'it'\''s'", "''", "'$HOME'", "--seed=1"]);
     }
 
     #[test]

@@ -21,9 +21,9 @@ pub fn first_filters(model: &Sequential) -> Outcome {
         return Ok("<p>This network has no convolution.</p>".into());
     };
     let times = 24usize.div_ceil(pictures.iter().map(|picture| picture.width).max().unwrap_or(1));
-    let sheet = contact_sheet(&pictures, 16, times)?;
+    let sheet = contact_sheet(&pictures, 8, times)?;
     let alt = format!("{} filters of {} × {} pixels", pictures.len(), pictures[0].height, pictures[0].width);
-    Ok(img(&sheet, &alt, "pixels sheet")?)
+    Ok(img(&sheet, &alt, "pixels filters")?)
 }
 
 /// The maps of one picture after each stage, and the picture.

@@ -2,6 +2,7 @@
 
 use super::html::{escape, percent};
 use tapetum::data::Skipped;
+use tapetum::model::SummaryRow;
 use tapetum::prelude::*;
 
 /// How many skipped files are named.
@@ -52,6 +53,19 @@ pub fn data(train: &ImageSet, validation: &ImageSet, skipped: &[Skipped]) -> Str
     let Preprocessing { height, width, .. } = train.preprocessing();
     let caption = format!("Every picture is resized to {height} × {width}.");
     table("numbers", &caption, &head, &rows) + &left_out(skipped)
+}
+
+/// The layers, what they make of a picture, and their parameters.
+pub fn network(model: &Sequential) -> String {
+    let summary = model.summary();
+    let row = |row: &SummaryRow| {
+        let shape = row.output.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+        format!("<tr><th scope=\"row\">{}</th><td>{shape}</td><td>{}</td></tr>", escape(&row.name), row.parameters)
+    };
+    let rows: String = summary.rows.iter().map(row).collect();
+    let head = ["layer", "output", "parameters"].map(|name| format!("<th scope=\"col\">{name}</th>")).concat();
+    let caption = format!("{} parameters, {:.2} MB.", summary.parameters, summary.bytes as f64 / 1e6);
+    table("numbers", &caption, &head, &rows)
 }
 
 /// The files that could not be used.
