@@ -2,8 +2,9 @@
 //!
 //! A [1, H, W, C] is the output of one layer, y the logit of the class in question.
 //!
-//!     α[k] = 1/(H·W) · Σ_{i,j} ∂y/∂A[i,j,k]                            (eq. 1)
-//!     map[i,j] = max(0, Σ_k α[k] · A[i,j,k])                            (eq. 2), divided by its largest number
+//! α_k = 1/(H·W) · Σ_{i,j} ∂y/∂A_ijk  (eq. 1)     map_ij = max(0, Σ_k α_k · A_ijk)  (eq. 2)
+//!
+//! The map is then divided by its largest number.
 
 use super::pullback::through;
 use crate::error::{Error, Result};

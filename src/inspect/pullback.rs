@@ -3,8 +3,8 @@
 //! [`Layer::backward`] belongs to `forward_train`, in which BatchNorm uses the batch's statistics and Dropout leaves
 //! numbers out. Whoever explains an answer needs the gradient of the function that gave it:
 //!
-//!     BatchNorm   y = γ·(x − μ)/√(σ² + ε) + β with moving μ, σ²    dx = dy · γ/√(σ² + ε)
-//!     Dropout     y = x                                            dx = dy
+//! - BatchNorm: y = γ·(x − μ)/√(σ² + ε) + β with the moving μ and σ², so dx = dy·γ/√(σ² + ε);
+//! - Dropout: y = x, so dx = dy.
 //!
 //! Layers that hold others (Chain, Sequential, Residual) are walked through; all the rest do the same in training as in
 //! inference, and go their own way back.

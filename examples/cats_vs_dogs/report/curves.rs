@@ -5,6 +5,7 @@ use super::html::{escape, percent};
 use tapetum::prelude::*;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+type Points = Vec<(f64, f64)>;
 
 /// Up to so many epochs, each has a dot.
 const DOTS: usize = 30;
@@ -17,18 +18,16 @@ pub fn learning(history: &History) -> Outcome<String> {
     if epochs.is_empty() {
         return Ok("<p>No epoch was finished.</p>".into());
     }
-    let each = |of: fn(&EpochReport) -> Option<f64>| -> Vec<(f64, f64)> {
+    let each = |of: fn(&EpochReport) -> Option<f64>| -> Points {
         let points = epochs.iter().map(|epoch| (epoch.epoch as f64, of(epoch).unwrap_or(f64::NAN)));
         points.filter(|(_, value)| value.is_finite()).collect()
     };
-    let pairs: [(&str, [Vec<(f64, f64)>; 2]); 2] = [
-        ("loss", [each(|epoch| epoch.val_loss), each(|epoch| Some(epoch.loss))]),
-        ("accuracy", [each(|epoch| epoch.val_acc), each(|epoch| epoch.acc)]),
-    ];
+    let loss = [each(|epoch| epoch.val_loss), each(|epoch| Some(epoch.loss))];
+    let accuracy = [each(|epoch| epoch.val_acc), each(|epoch| epoch.acc)];
+    let keys = key(0, false, "validation") + &key(1, true, "training");
     let mut figures = String::new();
-    for (name, [validation, training]) in pairs {
+    for (name, [validation, training]) in [("loss", loss), ("accuracy", accuracy)] {
         let chart = over_epochs(name, vec![(validation, false), (training, true)]);
-        let keys = key(0, false, "validation") + &key(1, true, "training");
         figures += &figure(&svg(&chart, &format!("{name} over the epochs"))?, &keys);
     }
     let chart = over_epochs("learning rate", vec![(each(|epoch| Some(epoch.learning_rate)), false)]);
@@ -36,12 +35,12 @@ pub fn learning(history: &History) -> Outcome<String> {
     Ok(format!(r#"<div class="charts">{figures}</div>{}"#, numbers(epochs)))
 }
 
-fn over_epochs(name: &str, curves: Vec<(Vec<(f64, f64)>, bool)>) -> Chart<'_> {
+fn over_epochs(name: &str, curves: Vec<(Points, bool)>) -> Chart<'_> {
     let points = || curves.iter().flat_map(|(points, _)| points);
     let (x, y) = (around(points().map(|point| point.0)), around(points().map(|point| point.1)));
     // Epochs count from 1: there is nothing at 0.
     let x = x.start.max(0.5)..x.end;
-    let curve = |(points, dashed): (Vec<(f64, f64)>, bool)| Curve { dots: points.len() <= DOTS, points, dashed };
+    let curve = |(points, dashed): (Points, bool)| Curve { dots: points.len() <= DOTS, points, dashed };
     let curves = curves.into_iter().map(curve).collect();
     Chart { axes: ["epoch", name], x, y, whole: true, curves, bars: Vec::new(), diagonal: false }
 }
@@ -81,8 +80,8 @@ pub fn roc(said: &Classification, classes: &[String]) -> Outcome<String> {
 }
 
 /// Leaves out what falls on the same spot.
-fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
-    let mut points: Vec<_> = points.collect();
+fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Points {
+    let mut points: Points = points.collect();
     points.dedup_by_key(|(x, y)| [*x, *y].map(|rate| (1000.0 * rate).round() as u32));
     points
 }
