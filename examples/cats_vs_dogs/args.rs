@@ -48,7 +48,7 @@ impl Default for Command {
     }
 }
 
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 pub struct TrainArgs {
     /// A folder with one subfolder for each class, or with training_set and test_set [default: drawn pictures]
     #[arg(long, value_name = "DIR")]
@@ -200,7 +200,7 @@ impl Measured {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Network {
     Thesis,
     Tuned,

@@ -2,7 +2,7 @@
 
 use crate::args::TrainArgs;
 use crate::pictures::{self, Pictures};
-use crate::{Outcome, networks, predict, run_folder, write_json};
+use crate::{Outcome, networks, predict, report, run_folder, write_json};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +73,8 @@ fn train(args: &TrainArgs) -> Result<Found, Box<dyn std::error::Error>> {
     let shown = if args.no_augment { train.clone() } else { train.augmented(Augmentation::thesis()) };
     let outcome = trainer.fit(&shown, fit);
 
+    let said = trainer.classify(&validation);
+
     // Saved even where training had to stop: the weights are those of the last good step.
     let bundle = Bundle::new(trainer.into_model()).preprocessing(preprocessing).class_names(classes.clone());
     let path = folder.join("model.safetensors");
@@ -85,6 +87,18 @@ fn train(args: &TrainArgs) -> Result<Found, Box<dyn std::error::Error>> {
     if args.data.is_none() {
         predict::show_some(&bundle, args.size, args.seed, &folder)?;
     }
+    let run = report::Run {
+        bundle: &bundle,
+        history: &history,
+        said: &said?,
+        train: &train,
+        validation: &validation,
+        skipped: &skipped,
+        settings: &format!("{args:#?}"),
+        command: &report::command_line(),
+        threads: rayon::current_num_threads(),
+    };
+    println!("report: {}", report::write(&folder, &run)?.display());
     Ok(Found {
         network: args.network.name(),
         parameters,
