@@ -6,7 +6,7 @@ use crate::show::{contact_sheet, pixels};
 use crate::sight::{enlarged, stages, where_from};
 use crate::{Outcome, write_json};
 use image::{Rgb, RgbImage, imageops};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,9 @@ enum Found {
 
 pub fn run(args: &ExplainArgs) -> Outcome {
     let bundle = Bundle::load(&args.model)?;
-    let bar = ProgressBar::new(args.pictures.len() as u64);
+    let bar = ProgressBar::new(args.pictures.len() as u64).with_style(
+        ProgressStyle::with_template("{pos}/{len} pictures [{bar:30}] ETA {eta}").expect("a valid template"),
+    );
     let mut folders = HashSet::new();
     let found: Vec<Found> = args
         .pictures

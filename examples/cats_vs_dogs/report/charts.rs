@@ -83,8 +83,10 @@ fn draw(chart: &Chart<'_>, area: &DrawingArea<SVGBackend<'_>, plotters::coord::S
         .axis_style(INK.stroke_width(3))
         .x_labels(6)
         .y_labels(6)
-        .x_label_formatter(&|value| if chart.whole && value.fract() != 0.0 { String::new() } else { number(*value) })
-        .y_label_formatter(&|value| number(*value))
+        .x_label_formatter(&|value| {
+            if chart.whole && value.fract() != 0.0 { String::new() } else { number(*value, &chart.x) }
+        })
+        .y_label_formatter(&|value| number(*value, &chart.y))
         .x_label_style(font.clone().pos(Pos::new(HPos::Center, VPos::Top)))
         .y_label_style(font.clone())
         .axis_desc_style(font)
@@ -112,8 +114,10 @@ fn draw(chart: &Chart<'_>, area: &DrawingArea<SVGBackend<'_>, plotters::coord::S
     Ok(())
 }
 
-/// A number without digits that say nothing.
-fn number(value: f64) -> String {
+/// A number on an axis, without digits that say nothing.
+fn number(value: f64, axis: &Range<f64>) -> String {
+    // Steps of the grid are added up, and miss 0 by a rounding.
+    let value = if value.abs() < 1e-9 * (axis.end - axis.start) { 0.0 } else { value };
     if value != 0.0 && value.abs() < 1e-3 {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e");
@@ -148,7 +152,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([0.1 + 0.2, 2.0, 0.0, 1e-4, 2.5e-5].map(number), ["0.3", "2", "0", "1e-4", "2.5e-5"]);
+        let text = [0.1 + 0.2, 2.0, -2.7e-20, 1e-4, 2.5e-5].map(|value| number(value, &(0.0..1e-3)));
+        assert_eq!(text, ["0.3", "2", "0", "1e-4", "2.5e-5"]);
     }
 
     #[test]
