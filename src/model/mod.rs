@@ -8,6 +8,7 @@ mod probabilities;
 mod sequential;
 mod summary;
 mod thesis;
+mod tuned;
 mod wide;
 
 pub(crate) use classes::Classes;
@@ -17,4 +18,5 @@ pub(crate) use probabilities::Head;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
 pub use thesis::thesis_network;
+pub use tuned::tuned_network;
 pub use wide::wide_network;
