@@ -18,7 +18,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-fn temporary_beside(path: &Path) -> Option<PathBuf> {
+/// The file that becomes the one at `path`; none where `path` names no file.
+pub(crate) fn temporary_beside(path: &Path) -> Option<PathBuf> {
     let mut name = OsString::from(".");
     name.push(path.file_name()?);
     name.push(".tmp");
@@ -29,6 +30,11 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Makes a folder, with those it is in, where there is none.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).and_then(|()| sync_folder(path)).map_err(|error| Error::file(path, error))
 }
 
 /// A rename is durable once the folder is.

@@ -33,7 +33,7 @@
 //!
 //! # Features
 //! - `images` (default): reading picture files.
-//! - `bundle` (default): saving and loading models.
+//! - `bundle` (default): saving and loading models, checkpoints.
 
 #[cfg(feature = "bundle")]
 pub mod bundle;
@@ -51,6 +51,8 @@ pub mod model;
 pub mod optimizers;
 mod plan;
 mod random;
+#[cfg(feature = "bundle")]
+mod sealed;
 mod shape;
 mod simd;
 mod target;

@@ -2,23 +2,13 @@
 
 use super::Bundle;
 use crate::data::Preprocessing;
-use crate::layers::{Layer, expect_built_in, from_config};
-use crate::model::Sequential;
-use ndarray::ArrayD;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use crate::model::{Architecture, Sequential, fill, tensors_of};
+use crate::sealed::{Reason, Seal, sha256};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::any::Any;
-use std::collections::HashMap;
 
-/// Raised when a file could no longer be read by the version before.
-const FORMAT: u32 = 1;
-/// The only metadata key: one key has one order, so that the same model always gives the same bytes.
-const KEY: &str = "tapetum";
+const SEAL: Seal = Seal { what: "model", key: "tapetum", format: 1 };
 
-type Reason = Box<dyn std::error::Error + Send + Sync>;
-
-/// What stands in the metadata, as JSON behind its checksum and a blank.
+/// What stands in the metadata.
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -27,170 +17,36 @@ struct Header {
     class_names: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Architecture {
-    input: Vec<usize>,
-    layers: Vec<Described>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Described {
-    kind: String,
-    config: serde_json::Value,
-}
-
-/// A tensor by name: its shape and its numbers in little-endian order.
-struct Tensor {
-    name: String,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
 pub(super) fn to_bytes(bundle: &Bundle) -> Result<Vec<u8>, Reason> {
     let header = Header {
-        format: FORMAT,
-        model: describe(&bundle.model)?,
+        format: SEAL.format,
+        model: Architecture::to_rebuild(&bundle.model)?,
         preprocessing: bundle.preprocessing.clone(),
         class_names: bundle.class_names.clone(),
     };
-    let tensors = tensors_of(&bundle.model);
-    let header = serde_json::to_string(&header)?;
-    let metadata = HashMap::from([(KEY.to_string(), format!("{} {header}", checksum(&header, &tensors)))]);
-    let views: Result<Vec<_>, _> = tensors
-        .iter()
-        .map(|tensor| Ok((&tensor.name, TensorView::new(Dtype::F32, tensor.shape.clone(), &tensor.bytes)?)))
-        .collect();
-    let views: Vec<_> = views.map_err(|error: safetensors::SafeTensorError| error)?;
-    Ok(serialize(views, Some(metadata))?)
+    SEAL.write(&header, &tensors_of(&bundle.model))
 }
 
 pub(super) fn from_bytes(bytes: &[u8]) -> Result<Bundle, Reason> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_ours)?;
-    let text = metadata.metadata().as_ref().and_then(|map| map.get(KEY));
-    let text = text.ok_or("this file holds tensors, but no Tapetum model")?;
-    let (expected, text) = text.split_once(' ').ok_or("the header is incomplete: the file is damaged")?;
-    let version = serde_json::from_str::<serde_json::Value>(text)?["format"].as_u64();
-    if version != Some(u64::from(FORMAT)) {
-        let found = version.map_or("none".to_string(), |version| version.to_string());
-        return Err(format!("expected format version {FORMAT}, got {found}: another Tapetum wrote this file").into());
-    }
-    let tensors = read_tensors(&SafeTensors::deserialize(bytes).map_err(not_ours)?)?;
-    // Of the text as it stands: written anew, its numbers might be spelled otherwise.
-    if checksum(text, &tensors) != expected {
-        return Err("the checksum does not fit: the file is damaged".into());
-    }
-    let header: Header = serde_json::from_str(text)?;
-    let mut model = rebuild(header.model)?;
-    fill(&mut model, tensors)?;
+    let (header, tensors) = SEAL.read::<Header>(bytes)?;
+    let mut model = header.model.rebuild()?;
+    fill(&mut model, &tensors)?;
     Ok(Bundle { model, preprocessing: header.preprocessing, class_names: header.class_names })
-}
-
-fn not_ours(error: safetensors::SafeTensorError) -> Reason {
-    format!("this is not a model file, or a damaged one ({error})").into()
-}
-
-fn describe(model: &Sequential) -> Result<Architecture, Reason> {
-    let describe = |(name, layer): (&str, &dyn Layer<f32>)| {
-        let config = describe_layer(layer).map_err(|error| format!("{name}: {error}"))?;
-        Ok(Described { kind: layer.kind().to_string(), config })
-    };
-    let layers: Result<Vec<_>, String> = model.layers().map(describe).collect();
-    Ok(Architecture { input: model.input_shape().to_vec(), layers: layers? })
-}
-
-/// A layer's settings. What cannot be read again must not be written.
-fn describe_layer(layer: &dyn Layer<f32>) -> Result<serde_json::Value, Reason> {
-    if let Some(network) = (layer as &dyn Any).downcast_ref::<Sequential>() {
-        return Ok(serde_json::to_value(describe(network)?)?);
-    }
-    expect_built_in(layer)?;
-    Ok(layer.config())
-}
-
-fn rebuild(architecture: Architecture) -> Result<Sequential, Reason> {
-    let layer = |Described { kind, config }: Described| -> Result<Box<dyn Layer<f32>>, Reason> {
-        match kind.as_str() {
-            "Sequential" => Ok(Box::new(rebuild(serde_json::from_value(config)?)?)),
-            _ => Ok(from_config(&kind, &config)?),
-        }
-    };
-    let layers = architecture.layers.into_iter().map(layer).collect::<Result<_, _>>()?;
-    Ok(Sequential::from_unbuilt(architecture.input, layers, 0)?)
-}
-
-fn tensors_of(model: &Sequential) -> Vec<Tensor> {
-    let mut tensors: Vec<Tensor> = model
-        .parameters()
-        .into_iter()
-        .chain(model.state())
-        .map(|(name, view)| Tensor {
-            name,
-            shape: view.shape().to_vec(),
-            bytes: view.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        })
-        .collect();
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    tensors
-}
-
-fn read_tensors(file: &SafeTensors<'_>) -> Result<Vec<Tensor>, Reason> {
-    let read = |(name, view): (String, TensorView<'_>)| match view.dtype() {
-        Dtype::F32 => Ok(Tensor { name, shape: view.shape().to_vec(), bytes: view.data().to_vec() }),
-        other => Err(format!("{name}: expected F32, got {other:?}")),
-    };
-    let mut tensors: Vec<Tensor> = file.tensors().into_iter().map(read).collect::<Result<_, _>>()?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
-}
-
-/// Sets every tensor of the model, each from exactly one of the file.
-fn fill(model: &mut Sequential, tensors: Vec<Tensor>) -> Result<(), Reason> {
-    let expected = model.parameters().len() + model.state().len();
-    if tensors.len() != expected {
-        return Err(format!("expected {expected} tensors, got {}", tensors.len()).into());
-    }
-    for Tensor { name, shape, bytes } in tensors {
-        let values = bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        model.set(&name, ArrayD::from_shape_vec(shape, values)?.view())?;
-    }
-    Ok(())
-}
-
-/// The SHA-256 of the header's JSON and all tensors.
-fn checksum(header: &str, tensors: &[Tensor]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(header);
-    add_tensors(&mut hash, tensors);
-    hex(hash)
-}
-
-fn add_tensors(hash: &mut Sha256, tensors: &[Tensor]) {
-    for tensor in tensors {
-        hash.update(&tensor.name);
-        hash.update(format!("{:?}", tensor.shape));
-        hash.update(&tensor.bytes);
-    }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The SHA-256 of all parameters and state, by name: equal for two networks with the same bits.
 pub fn weights_sha256(model: &Sequential) -> String {
-    let mut hash = Sha256::new();
-    add_tensors(&mut hash, &tensors_of(model));
-    hex(hash)
+    sha256("", &tensors_of(model))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::layers::{Backward, BatchNorm, Dense, Flatten, LeakyReLU, ReLU, Residual, Saved, Sigmoid};
+    use crate::layers::{Backward, BatchNorm, Dense, Flatten, Layer, LeakyReLU, ReLU, Residual, Saved, Sigmoid};
     use crate::model::SequentialBuilder;
     use crate::random::Key;
-    use ndarray::ArrayViewD;
+    use ndarray::{ArrayD, ArrayViewD};
 
     fn bundle() -> Bundle {
         let model = Sequential::builder([4, 4, 3])

@@ -1,5 +1,7 @@
 //! Networks: layers in sequence, checked as a whole.
 
+#[cfg(feature = "bundle")]
+mod architecture;
 mod classes;
 mod convert;
 mod plans;
@@ -11,6 +13,8 @@ mod thesis;
 mod tuned;
 mod wide;
 
+#[cfg(feature = "bundle")]
+pub(crate) use architecture::{Architecture, fill, tensors_of};
 pub(crate) use classes::Classes;
 pub use convert::{conv2d_from_dense, dense_from_conv2d};
 pub(crate) use predictor::Predictor;

@@ -127,6 +127,11 @@ impl<E: Element> Ema<E> {
         self.averages.state(&MOMENTS)
     }
 
+    /// The settings, as they are written into a checkpoint.
+    pub fn config(&self) -> serde_json::Value {
+        serde_json::json!({ "decay": self.decay, "bias_correction": self.bias_correction })
+    }
+
     /// Takes over what `state` and `updates` of an earlier average gave, in any order.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The settings of one `fit`, in Keras' words.
 
-use super::Callback;
+#[cfg(feature = "bundle")]
+use super::Checkpoints;
+use super::{Callback, StopSignal};
 use crate::data::Dataset;
 use std::fmt;
 
@@ -38,6 +40,9 @@ pub struct Fit<'a> {
     pub(super) in_order: bool,
     pub(super) verbosity: Verbosity,
     pub(super) callbacks: Vec<&'a mut dyn Callback>,
+    pub(super) stop: Option<StopSignal>,
+    #[cfg(feature = "bundle")]
+    pub(super) checkpoints: Option<&'a mut Checkpoints>,
 }
 
 impl<'a> Fit<'a> {
@@ -85,6 +90,20 @@ impl<'a> Fit<'a> {
     /// Adds a callback; callbacks run in the order in which they were added.
     pub fn callback(mut self, callback: &'a mut dyn Callback) -> Self {
         self.callbacks.push(callback);
+        self
+    }
+
+    /// Lets `signal` stop the training.
+    pub fn stop(mut self, signal: &StopSignal) -> Self {
+        self.stop = Some(signal.clone());
+        self
+    }
+
+    /// Writes checkpoints, so that a training that was killed goes on, by [`Trainer::resume`](super::Trainer::resume)
+    /// and the same `fit`, as if nothing had happened.
+    #[cfg(feature = "bundle")]
+    pub fn checkpoints(mut self, checkpoints: &'a mut Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
         self
     }
 }

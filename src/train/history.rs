@@ -1,5 +1,6 @@
 //! What training reports.
 
+use super::exact;
 use serde::{Deserialize, Serialize};
 
 /// One training step.
@@ -39,18 +40,25 @@ pub struct EpochReport {
     /// Training steps in it.
     pub steps: usize,
     /// Mean loss over the epoch, each batch before its update.
+    #[serde(with = "exact")]
     pub loss: f64,
     /// Share classified correctly over the epoch.
+    #[serde(with = "exact::option", default)]
     pub acc: Option<f64>,
     /// Mean loss on the validation data after the epoch.
+    #[serde(with = "exact::option", default)]
     pub val_loss: Option<f64>,
     /// Share of the validation data classified correctly after the epoch.
+    #[serde(with = "exact::option", default)]
     pub val_acc: Option<f64>,
     /// The learning rate of the epoch's last step.
+    #[serde(with = "exact")]
     pub learning_rate: f64,
     /// Wall time of the epoch, validation included.
+    #[serde(with = "exact")]
     pub seconds: f64,
     /// Wall time of a training step, in milliseconds, validation not included.
+    #[serde(with = "exact")]
     pub ms_per_step: f64,
 }
 
@@ -83,9 +91,11 @@ impl History {
 }
 
 /// Joins the means of batches into one mean over samples, always in the order of the batches.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Mean {
+    #[serde(with = "exact")]
     loss: f64,
+    #[serde(with = "exact")]
     correct: f64,
     samples: usize,
     /// Samples whose class was judged.

@@ -1,13 +1,20 @@
 //! Training: `fit`, `evaluate` and `predict` over data sets, as Keras has them.
 
 mod callbacks;
+#[cfg(feature = "bundle")]
+mod checkpoint;
+#[cfg(feature = "bundle")]
+mod checkpoints;
 mod classify;
 mod evaluation;
+mod exact;
 mod fit;
 mod history;
 mod judge;
+mod position;
 mod progress;
 mod run;
+mod stop;
 mod trainer;
 
 pub use crate::plan::StepTime;
@@ -16,7 +23,12 @@ pub(crate) use callbacks::{Best, restored};
 pub use callbacks::{
     Callback, CsvLog, EarlyStopping, EpochContext, Metric, ReduceLROnPlateau, TensorBoard, TrainContext,
 };
+#[cfg(feature = "bundle")]
+pub use checkpoint::Checkpoint;
+#[cfg(feature = "bundle")]
+pub use checkpoints::{Checkpoints, Newest};
 pub use evaluation::Evaluation;
 pub use fit::{Fit, Verbosity};
 pub use history::{EpochReport, History, StepReport};
+pub use stop::StopSignal;
 pub use trainer::Trainer;

@@ -1,5 +1,6 @@
 //! What Keras shows during `fit` (thesis, figure 8), on standard error.
 
+use super::history::Mean;
 use super::{Callback, EpochContext, StepReport, TrainContext, Verbosity};
 use crate::error::Result;
 use std::fmt::Write as _;
@@ -11,23 +12,16 @@ const BAR: usize = 30;
 /// A terminal need not be written to more often.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// What an epoch adds up to.
-#[derive(Default)]
-struct Sums {
-    steps: usize,
-    loss: f64,
-    /// None where targets are not classes.
-    correct: Option<f64>,
-    samples: usize,
-}
-
 /// The bar with step, ETA, ms/step, loss and accuracy; one line for each epoch where nobody watches.
 pub(super) struct Progress {
     bar: bool,
     epochs: usize,
     steps: usize,
-    /// Of the epoch so far.
-    sums: Sums,
+    /// Steps of the epoch so far, and their mean.
+    done: usize,
+    mean: Mean,
+    /// How many of them were done before a stop, and since when the others are.
+    earlier: usize,
     begun: Instant,
     drawn: Option<Instant>,
 }
@@ -39,12 +33,20 @@ impl Progress {
             Verbosity::Lines => false,
             Verbosity::Auto => stderr().is_terminal(),
         };
-        Some(Self { bar, epochs: 0, steps: 0, sums: Sums::default(), begun: Instant::now(), drawn: None })
+        let (mean, begun) = (Mean::default(), Instant::now());
+        Some(Self { bar, epochs: 0, steps: 0, done: 0, mean, earlier: 0, begun, drawn: None })
+    }
+
+    /// An epoch of which so many steps are done, and what they add up to.
+    pub fn go_on(&mut self, epoch: usize, done: usize, mean: &Mean) -> Result<()> {
+        self.on_epoch_begin(epoch)?;
+        (self.done, self.earlier, self.mean) = (done, done, *mean);
+        Ok(())
     }
 
     fn line(&self) -> String {
-        let Sums { steps: step, loss, correct, samples } = self.sums;
-        let each = self.begun.elapsed().as_secs_f64() / step.max(1) as f64;
+        let step = self.done;
+        let each = self.begun.elapsed().as_secs_f64() / (step - self.earlier).max(1) as f64;
         let filled = BAR * step / self.steps.max(1);
         let mut line = format!("{step}/{} [", self.steps);
         for place in 0..BAR {
@@ -55,10 +57,10 @@ impl Progress {
             });
         }
         let left = each * (self.steps - step.min(self.steps)) as f64;
-        let samples = samples.max(1) as f64;
-        let _ = write!(line, "] - ETA: {} - {:.1} ms/step - loss: {:.4}", duration(left), each * 1e3, loss / samples);
-        if let Some(correct) = correct {
-            let _ = write!(line, " - acc: {:.4}", correct / samples);
+        let loss = self.mean.loss();
+        let _ = write!(line, "] - ETA: {} - {:.1} ms/step - loss: {loss:.4}", duration(left), each * 1e3);
+        if let Some(acc) = self.mean.acc() {
+            let _ = write!(line, " - acc: {acc:.4}");
         }
         line
     }
@@ -71,7 +73,7 @@ impl Callback for Progress {
     }
 
     fn on_epoch_begin(&mut self, epoch: usize) -> Result<()> {
-        self.sums = Sums::default();
+        (self.done, self.earlier, self.mean) = (0, 0, Mean::default());
         self.begun = Instant::now();
         if self.bar {
             say(format_args!("Epoch {epoch}/{}\n", self.epochs));
@@ -80,12 +82,8 @@ impl Callback for Progress {
     }
 
     fn on_step_end(&mut self, step: &StepReport) -> Result<ControlFlow<()>> {
-        self.sums.steps += 1;
-        self.sums.loss += step.loss * step.samples as f64;
-        self.sums.samples += step.samples;
-        if let Some(acc) = step.acc {
-            *self.sums.correct.get_or_insert_default() += acc * step.samples as f64;
-        }
+        self.done += 1;
+        self.mean.add(step.loss, step.samples, step.acc);
         if self.bar && self.drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
             say(format_args!("\r{}\x1b[K", self.line()));
             self.drawn = Some(Instant::now());
@@ -161,5 +159,7 @@ mod tests {
         let _ = progress.on_step_end(&report).unwrap();
         assert!(progress.line().starts_with("1/4 [=======>......................] - ETA: "), "{}", progress.line());
         assert!(progress.line().ends_with("loss: 0.5000 - acc: 0.2500"));
+        progress.go_on(1, 3, &progress.mean.clone()).unwrap();
+        assert!(progress.line().starts_with("3/4 [======================>.......] - ETA: "), "{}", progress.line());
     }
 }

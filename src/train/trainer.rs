@@ -1,6 +1,7 @@
 //! A model, its loss and its optimizer together: `fit`, `evaluate`, `predict`.
 
 use super::judge::Judge;
+use super::position::Unfinished;
 use super::{History, StepReport};
 use crate::data::{Batch, Dataset};
 use crate::error::{Error, Result};
@@ -53,6 +54,8 @@ pub struct Trainer {
     /// Steps done, over all calls of `fit`.
     pub(super) step: u64,
     pub(super) history: History,
+    /// The `fit` that was stopped and is to go on.
+    pub(super) unfinished: Option<Unfinished>,
 }
 
 impl Trainer {
@@ -72,6 +75,7 @@ impl Trainer {
             ema: None,
             step: 0,
             history: History::default(),
+            unfinished: None,
         }
     }
 
@@ -121,6 +125,12 @@ impl Trainer {
     /// All epochs so far; also after an error.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// Whether a [`StopSignal`](super::StopSignal) stopped `fit` before its end, here or before a checkpoint was
+    /// restored: the next `fit` then goes on with it.
+    pub fn stopped(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|unfinished| !unfinished.is_over())
     }
 
     /// One step: forward, loss, backward, update, through fused steps over memory that is allocated once.
