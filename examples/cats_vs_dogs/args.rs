@@ -1,6 +1,8 @@
 //! The command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use crate::path_text;
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum, value_parser};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 #[derive(Parser)]
@@ -10,6 +12,7 @@ use std::path::PathBuf;
   cats_vs_dogs                                          train on pictures drawn by the program
   cats_vs_dogs train --data photographs --epochs 10     train on a folder with one subfolder for each class
   cats_vs_dogs doctor photographs                       what is wrong with a folder before training on it
+  cats_vs_dogs train --resume runs/...                  go on where it was stopped, to the same bits
   cats_vs_dogs predict --model model.safetensors a.jpg  what is on a picture
   cats_vs_dogs explain --model model.safetensors --out why a.jpg  where it sees that
 
@@ -23,7 +26,7 @@ pub struct Args {
 #[derive(Subcommand)]
 pub enum Command {
     /// Train a network and save it
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// How often a model is right on a folder of pictures
     Evaluate(EvaluateArgs),
     /// What is on a picture
@@ -44,54 +47,87 @@ pub enum Command {
 
 impl Default for Command {
     fn default() -> Self {
-        Self::Train(TrainArgs::parse_from(["train"]))
+        Self::Train(Box::new(TrainArgs::parse_from(["train"])))
     }
 }
 
-#[derive(Debug, Parser)]
+#[derive(Parser)]
+#[command(
+    group(ArgGroup::new("source").multiple(true)),
+    after_help = "Examples:
+  cats_vs_dogs train --data photographs --epochs 25 --seed 7 --checkpoint-every 500
+  cats_vs_dogs train --resume runs/2026-01-31_12-00-00_seed7
+  cats_vs_dogs train --config runs/2026-01-31_12-00-00_seed7/config.toml --seed 8
+
+Ctrl-C stops a training with a checkpoint; --resume then gives the same bits as if it had never been stopped.
+
+Exit codes: 0 done, 1 failed, 2 usage, 130 stopped by a signal."
+)]
 pub struct TrainArgs {
+    #[command(flatten)]
+    pub settings: TrainSettings,
+    /// A TOML file with settings by the names of these options; the command line overrules it
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub config: Option<PathBuf>,
+    /// Go on with the training in this folder, with its settings, from its last checkpoint
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["TrainSettings", "config", "out"])]
+    pub resume: Option<PathBuf>,
+    /// Where to put the model, the checkpoints and the settings [default: a new folder below runs]
+    #[arg(long, value_name = "RUN_DIR")]
+    pub out: Option<PathBuf>,
+    /// Threads; they change no result [default: all processors]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Also write what was found as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What decides what a training gives; all of it may also stand in a file.
+#[derive(clap::Args, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainSettings {
     /// A folder with one subfolder for each class, or with training_set and test_set [default: drawn pictures]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "source")]
+    #[serde(with = "path_text")]
     pub data: Option<PathBuf>,
     /// Pictures to validate on [default: test_set, or a fifth of the data]
-    #[arg(long, value_name = "DIR", requires = "data")]
+    #[arg(long, value_name = "DIR", requires = "source")]
+    #[serde(with = "path_text")]
     pub val: Option<PathBuf>,
-    /// Passes of --steps-per-epoch steps
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
-    pub epochs: usize,
+    /// Passes of --steps-per-epoch steps [default: 10]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub epochs: Option<usize>,
     /// Batches in an epoch [default: one pass over the data]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub steps_per_epoch: Option<usize>,
     /// Batches to validate on [default: all]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub validation_steps: Option<usize>,
-    /// Pictures in a batch
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = positive)]
-    pub batch: usize,
-    /// Height and width that pictures are resized to
-    #[arg(long, default_value_t = 64, value_name = "PIXELS", value_parser = positive)]
-    pub size: usize,
-    /// The thesis' network, or a deeper one (thesis, 4.9)
-    #[arg(long, value_enum, default_value_t = Network::Thesis)]
-    pub network: Network,
-    /// Adam's learning rate at the start; it falls to zero along a cosine
-    #[arg(long, default_value_t = 1e-3, value_name = "F")]
-    pub learning_rate: f64,
+    /// Pictures in a batch [default: 32]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub batch: Option<usize>,
+    /// Height and width that pictures are resized to [default: 64]
+    #[arg(long, value_name = "PIXELS", value_parser = positive)]
+    pub size: Option<usize>,
+    /// The thesis' network, or a deeper one (thesis, 4.9) [default: thesis]
+    #[arg(long, value_enum)]
+    pub network: Option<Network>,
+    /// Adam's learning rate at the start; it falls to zero along a cosine [default: 0.001]
+    #[arg(long, value_name = "F")]
+    pub learning_rate: Option<f64>,
     /// Show every picture as it is, without shear, zoom and flip
-    #[arg(long)]
-    pub no_augment: bool,
-    /// Threads; they change no result [default: all processors]
-    #[arg(long, value_name = "N", value_parser = threads)]
-    pub threads: Option<usize>,
-    /// The seed of everything random
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
-    /// Where to put the model [default: a new folder below runs]
-    #[arg(long, value_name = "RUN_DIR")]
-    pub out: Option<PathBuf>,
-    /// Also write what was found as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub no_augment: Option<bool>,
+    /// The seed of everything random [default: 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// Steps from one checkpoint to the next [default: one after each epoch]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints that are kept, beside that of the best epoch [default: 3]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    pub keep: Option<usize>,
 }
 
 #[derive(Parser)]
@@ -200,7 +236,8 @@ impl Measured {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Network {
     Thesis,
     Tuned,

@@ -10,12 +10,16 @@ mod doctor;
 mod evaluate;
 mod explain;
 mod networks;
+mod path_text;
 mod pictures;
 mod predict;
+mod recipe;
 mod report;
 mod run_folder;
+mod settings;
 mod show;
 mod sight;
+mod signals;
 mod train;
 
 use args::{Args, Command};

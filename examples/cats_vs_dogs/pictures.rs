@@ -1,6 +1,6 @@
 //! Where the pictures come from: folders of photographs, or drawn by the program.
 
-use crate::args::TrainArgs;
+use crate::settings::Settings;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use tapetum::data::{LoadOptions, Skipped, Species, synthetic};
@@ -16,10 +16,10 @@ pub struct Pictures {
     pub skipped: Vec<Skipped>,
 }
 
-/// The pictures that the arguments ask for.
-pub fn for_training(args: &TrainArgs, preprocessing: &Preprocessing) -> Result<Pictures> {
-    let key = Key::new(args.seed);
-    let Some(data) = &args.data else {
+/// The pictures that the settings ask for.
+pub fn for_training(settings: &Settings, preprocessing: &Preprocessing) -> Result<Pictures> {
+    let key = Key::new(settings.seed);
+    let Some(data) = &settings.data else {
         println!("No --data given: learning from pictures that this program draws. They are synthetic;");
         println!("what is reached on them says nothing about photographs.\n");
         return Ok(Pictures {
@@ -29,12 +29,12 @@ pub fn for_training(args: &TrainArgs, preprocessing: &Preprocessing) -> Result<P
         });
     };
     let (train, test) = ImageFolder::open_train_test(data)?;
-    let test = args.val.as_ref().map(ImageFolder::open).transpose()?.or(test);
+    let test = settings.val.as_ref().map(ImageFolder::open).transpose()?.or(test);
     let train = load(&train, data, preprocessing)?;
     let mut skipped = train.skipped().to_vec();
     let (train, validation) = match test {
         Some(test) => {
-            let test = load(&test, args.val.as_ref().unwrap_or(data), preprocessing)?;
+            let test = load(&test, settings.val.as_ref().unwrap_or(data), preprocessing)?;
             skipped.extend_from_slice(test.skipped());
             (train, test)
         }

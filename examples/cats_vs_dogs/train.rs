@@ -2,9 +2,9 @@
 
 use crate::args::TrainArgs;
 use crate::pictures::{self, Pictures};
-use crate::{Outcome, networks, predict, report, run_folder, write_json};
+use crate::run_folder::RunFolder;
+use crate::{Outcome, networks, predict, recipe, signals, write_json};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use tapetum::data::Skipped;
 use tapetum::prelude::*;
@@ -22,7 +22,7 @@ struct Found {
     val_images: usize,
     skipped: Vec<SkippedPicture>,
     epochs: Vec<EpochReport>,
-    model: PathBuf,
+    model: String,
     weights_sha256: String,
 }
 
@@ -38,71 +38,67 @@ impl From<Skipped> for SkippedPicture {
     }
 }
 
+/// How a call of `train` can end, but for errors.
+enum End {
+    Done(Box<Found>),
+    /// It had been done before.
+    Already,
+    Stopped,
+}
+
 pub fn run(args: &TrainArgs) -> Outcome {
     // Reading the pictures is work for the same number of threads as learning from them.
-    let found = with_threads(args.threads, || train(args).map_err(|error| error.to_string()))??;
-    write_json(args.json.as_deref(), &found)?;
+    match with_threads(args.threads, || train(args).map_err(|error| error.to_string()))?? {
+        End::Done(found) => write_json(args.json.as_deref(), &found)?,
+        End::Already => {}
+        End::Stopped => return Ok(ExitCode::from(signals::STOPPED)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn train(args: &TrainArgs) -> Result<Found, Box<dyn std::error::Error>> {
-    let preprocessing = Preprocessing::new(args.size, args.size);
-    let Pictures { train, validation, skipped } = pictures::for_training(args, &preprocessing)?;
+fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
+    let mut folder = RunFolder::open(args)?;
+    if folder.is_finished()? {
+        println!("{} is finished; its model is {}", folder.path.display(), folder.model().display());
+        return Ok(End::Already);
+    }
+    let settings = &folder.settings;
+    let preprocessing = Preprocessing::new(settings.size, settings.size);
+    let Pictures { train, validation, skipped } = pictures::for_training(settings, &preprocessing)?;
     let classes = train.class_names().to_vec();
     println!("{} training and {} validation pictures of {}", train.len(), validation.len(), classes.join(", "));
 
-    let model = networks::build(args.network, args.size, classes.len(), args.seed)?;
+    let model = networks::build(settings.network, settings.size, classes.len(), settings.seed)?;
     println!("{}\n", model.summary());
     let parameters = model.count_parameters();
-    let steps = args.epochs * args.steps_per_epoch.unwrap_or(train.len().div_ceil(args.batch));
-    let optimizer = Adam::new(Schedule::cosine(args.learning_rate, steps as u64));
-    let trainer = match classes.len() {
-        ..=2 => Trainer::new(model, BinaryCrossEntropy::default(), optimizer),
-        _ => Trainer::new(model, CrossEntropy::default(), optimizer),
-    };
-    let mut trainer = trainer.seed(args.seed);
-
-    let folder = run_folder::create(args.out.as_deref(), args.seed)?;
-    let mut fit = Fit::epochs(args.epochs).batch_size(args.batch).validate(&validation);
-    if let Some(steps) = args.steps_per_epoch {
-        fit = fit.steps_per_epoch(steps);
-    }
-    if let Some(steps) = args.validation_steps {
-        fit = fit.validation_steps(steps);
-    }
-    let shown = if args.no_augment { train.clone() } else { train.augmented(Augmentation::thesis()) };
-    let outcome = trainer.fit(&shown, fit);
-
-    let said = trainer.classify(&validation);
+    let steps_per_epoch = settings.steps_per_epoch.unwrap_or(train.len().div_ceil(settings.batch));
+    let steps = settings.epochs as u64 * steps_per_epoch as u64;
+    let mut trainer = recipe::trainer(settings, model, classes.len(), steps);
+    go_on(&mut trainer, &mut folder)?;
+    let outcome = fit(&mut trainer, &mut folder, &train, &validation);
+    let (stopped, step) = (trainer.stopped(), trainer.steps());
 
     // Saved even where training had to stop: the weights are those of the last good step.
     let bundle = Bundle::new(trainer.into_model()).preprocessing(preprocessing).class_names(classes.clone());
-    let path = folder.join("model.safetensors");
-    bundle.save(&path)?;
-    println!("\nmodel: {}", path.display());
+    let saved = bundle.save(folder.model());
     let history = outcome?;
+    saved?;
+    println!("\nmodel: {}", folder.model().display());
+    if stopped {
+        println!("stopped after step {step}; to go on: cats_vs_dogs train --resume {}", folder.path.display());
+        return Ok(End::Stopped);
+    }
     if let Some(best) = history.best() {
         println!("best epoch: {}, val_acc {:.4}", best.epoch, best.val_acc.unwrap_or(0.0));
     }
-    if args.data.is_none() {
-        predict::show_some(&bundle, args.size, args.seed, &folder)?;
+    let settings = &folder.settings;
+    if settings.data.is_none() {
+        predict::show_some(&bundle, settings.size, settings.seed, &folder.path)?;
     }
-    let run = report::Run {
-        bundle: &bundle,
-        history: &history,
-        said: &said?,
-        train: &train,
-        validation: &validation,
-        skipped: &skipped,
-        settings: &format!("{args:#?}"),
-        command: &report::command_line(),
-        threads: rayon::current_num_threads(),
-    };
-    println!("report: {}", report::write(&folder, &run)?.display());
-    Ok(Found {
-        network: args.network.name(),
+    Ok(End::Done(Box::new(Found {
+        network: settings.network.name(),
         parameters,
-        seed: args.seed,
+        seed: settings.seed,
         threads: rayon::current_num_threads(),
         classes,
         train_images: train.len(),
@@ -110,6 +106,37 @@ fn train(args: &TrainArgs) -> Result<Found, Box<dyn std::error::Error>> {
         skipped: skipped.into_iter().map(SkippedPicture::from).collect(),
         epochs: history.epochs,
         weights_sha256: weights_sha256(&bundle.model),
-        model: path,
-    })
+        model: folder.model().display().to_string(),
+    })))
+}
+
+/// Goes on from the last checkpoint, if there is one, and says what is wrong with newer ones.
+fn go_on(trainer: &mut Trainer, folder: &mut RunFolder) -> Result<()> {
+    let Some(newest) = trainer.resume(&mut folder.checkpoints)? else { return Ok(()) };
+    newest.damaged.iter().for_each(|error| eprintln!("warning: {error}; going on from the checkpoint before it"));
+    let (step, epochs) = (newest.checkpoint.step(), newest.checkpoint.history().epochs.len());
+    println!("going on after step {step}, with {epochs} of {} epochs done\n", folder.settings.epochs);
+    Ok(())
+}
+
+fn fit(
+    trainer: &mut Trainer,
+    folder: &mut RunFolder,
+    train: &ImageSet,
+    validation: &ImageSet,
+) -> Result<History, Box<dyn std::error::Error>> {
+    let RunFolder { settings, checkpoints, .. } = folder;
+    let stop = signals::stop_signal()?;
+    let mut fit = Fit::epochs(settings.epochs).batch_size(settings.batch).validate(validation).stop(&stop);
+    if let Some(steps) = settings.steps_per_epoch {
+        fit = fit.steps_per_epoch(steps);
+    }
+    if let Some(steps) = settings.validation_steps {
+        fit = fit.validation_steps(steps);
+    }
+    let shown = match settings.no_augment {
+        true => train.clone(),
+        false => train.augmented(recipe::augmentation(settings.network)),
+    };
+    Ok(trainer.fit(&shown, fit.checkpoints(checkpoints))?)
 }

@@ -41,7 +41,7 @@ pub struct Checkpoints {
     keep: usize,
     /// A training goes on from here: what is newer than where it goes on from is damaged.
     resumed: bool,
-    _lock: File,
+    lock: File,
 }
 
 /// What [`Checkpoints::newest`] finds.
@@ -72,7 +72,7 @@ impl Checkpoints {
             TryLockError::WouldBlock => Error::file(&folder, "another training is writing its checkpoints here"),
             TryLockError::Error(error) => Error::file(&path, error),
         })?;
-        let checkpoints = Self { folder, every_steps: None, every_epochs: None, keep: 3, resumed: false, _lock: lock };
+        let checkpoints = Self { folder, every_steps: None, every_epochs: None, keep: 3, resumed: false, lock };
         checkpoints.remove_half_written()?;
         Ok(checkpoints)
     }
@@ -195,6 +195,13 @@ impl Checkpoints {
             }
         }
         Ok(())
+    }
+}
+
+/// Said, since a program that was started meanwhile may still share the file.
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

@@ -127,6 +127,11 @@ impl Trainer {
         &self.history
     }
 
+    /// Steps done, over all calls of [`fit`](Self::fit).
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
     /// Whether a [`StopSignal`](super::StopSignal) stopped `fit` before its end, here or before a checkpoint was
     /// restored: the next `fit` then goes on with it.
     pub fn stopped(&self) -> bool {
