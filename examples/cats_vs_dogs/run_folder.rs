@@ -19,15 +19,20 @@ impl RunFolder {
     /// The folder to go on in, the one asked for, or a new one below `runs`, named by date and seed.
     pub fn open(args: &TrainArgs) -> Result<Self, Box<dyn Error>> {
         if let Some(path) = &args.resume {
-            let settings = Settings::new(&args.settings, Some(&path.join(CONFIG)))?;
-            return Self::with(path.clone(), settings);
+            let config = path.join(CONFIG);
+            if !config.is_file() {
+                return Err(
+                    format!("{}: no training has begun in this folder, it has no {CONFIG}", path.display()).into()
+                );
+            }
+            return Self::with(path.clone(), Settings::new(&args.settings, Some(&config))?);
         }
         let settings = Settings::new(&args.settings, args.config.as_deref())?;
         let path = args.out.clone().map_or_else(|| new_folder(settings.seed), Ok)?;
         let folder = Self::with(path, settings)?;
         if !folder.checkpoints.files()?.is_empty() {
             let path = folder.path.display();
-            return Err(format!("{path} holds a training: go on with --resume {path}, or give another --out").into());
+            return Err(format!("{path} holds a training: go on with --resume '{path}', or give another --out").into());
         }
         replace(&folder.path.join(CONFIG), &folder.settings.text()?)?;
         Ok(folder)

@@ -72,7 +72,7 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     println!("{}\n", model.summary());
     let parameters = model.count_parameters();
     let steps_per_epoch = settings.steps_per_epoch.unwrap_or(train.len().div_ceil(settings.batch));
-    let steps = settings.epochs as u64 * steps_per_epoch as u64;
+    let steps = (settings.epochs as u64).saturating_mul(steps_per_epoch as u64);
     let mut trainer = recipe::trainer(settings, model, classes.len(), steps);
     go_on(&mut trainer, &mut folder)?;
     let outcome = fit(&mut trainer, &mut folder, &train, &validation);
@@ -85,7 +85,7 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     saved?;
     println!("\nmodel: {}", folder.model().display());
     if stopped {
-        println!("stopped after step {step}; to go on: cats_vs_dogs train --resume {}", folder.path.display());
+        println!("stopped after step {step}; to go on: cats_vs_dogs train --resume '{}'", folder.path.display());
         return Ok(End::Stopped);
     }
     if let Some(best) = history.best() {
