@@ -33,6 +33,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a folder, with those it is in, where there is none.
+#[cfg(feature = "bundle")]
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).and_then(|()| sync_folder(path)).map_err(|error| Error::file(path, error))
 }

@@ -72,7 +72,7 @@ pub struct TrainArgs {
     /// Go on with the training in this folder, with its settings, from its last checkpoint
     #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["TrainSettings", "config", "out"])]
     pub resume: Option<PathBuf>,
-    /// Where to put the model, the checkpoints and the settings [default: a new folder below runs]
+    /// Where to put the models, the checkpoints, the curves and the settings [default: a new folder below runs]
     #[arg(long, value_name = "RUN_DIR")]
     pub out: Option<PathBuf>,
     /// Threads; they change no result [default: all processors]
@@ -122,6 +122,9 @@ pub struct TrainSettings {
     /// The seed of everything random [default: 1]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// End when val_loss has not become lower for so many epochs [default: never]
+    #[arg(long, value_name = "PATIENCE", value_parser = positive)]
+    pub early_stopping: Option<usize>,
     /// Steps from one checkpoint to the next [default: one after each epoch]
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=i64::MAX as u64))]
     pub checkpoint_every: Option<u64>,

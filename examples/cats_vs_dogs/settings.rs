@@ -26,6 +26,7 @@ pub struct Settings {
     pub learning_rate: f64,
     pub no_augment: bool,
     pub seed: u64,
+    pub early_stopping: Option<usize>,
     pub checkpoint_every: Option<u64>,
     pub keep: usize,
 }

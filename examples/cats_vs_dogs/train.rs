@@ -125,9 +125,18 @@ fn fit(
     train: &ImageSet,
     validation: &ImageSet,
 ) -> Result<History, Box<dyn std::error::Error>> {
-    let RunFolder { settings, checkpoints, .. } = folder;
+    let RunFolder { path, settings, checkpoints } = folder;
     let stop = signals::stop_signal()?;
+    let (mut log, mut board) = (CsvLog::new(path.join("history.csv")), TensorBoard::new(path.join("tensorboard")));
+    let mut best = ModelCheckpoint::new(path.join("best.safetensors"), Metric::ValAcc)
+        .preprocessing(train.preprocessing().clone())
+        .class_names(train.class_names());
+    let mut ending = settings.early_stopping.map(|epochs| EarlyStopping::new(Metric::ValLoss).patience(epochs));
     let mut fit = Fit::epochs(settings.epochs).batch_size(settings.batch).validate(validation).stop(&stop);
+    fit = fit.callback(&mut log).callback(&mut board).callback(&mut best);
+    if let Some(ending) = &mut ending {
+        fit = fit.callback(ending);
+    }
     if let Some(steps) = settings.steps_per_epoch {
         fit = fit.steps_per_epoch(steps);
     }
