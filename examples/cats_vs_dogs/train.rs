@@ -3,7 +3,7 @@
 use crate::args::TrainArgs;
 use crate::pictures::{self, Pictures};
 use crate::run_folder::RunFolder;
-use crate::{Outcome, networks, predict, recipe, signals, write_json};
+use crate::{Outcome, networks, predict, recipe, report, signals, write_json};
 use serde::Serialize;
 use std::process::ExitCode;
 use tapetum::data::Skipped;
@@ -77,6 +77,7 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     go_on(&mut trainer, &mut folder)?;
     let outcome = fit(&mut trainer, &mut folder, &train, &validation);
     let (stopped, step) = (trainer.stopped(), trainer.steps());
+    let said = (outcome.is_ok() && !stopped).then(|| trainer.classify(&validation)).transpose();
 
     // Saved even where training had to stop: the weights are those of the last good step.
     let bundle = Bundle::new(trainer.into_model()).preprocessing(preprocessing).class_names(classes.clone());
@@ -94,6 +95,21 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     let settings = &folder.settings;
     if settings.data.is_none() {
         predict::show_some(&bundle, settings.size, settings.seed, &folder.path)?;
+    }
+    let run = report::Run {
+        bundle: &bundle,
+        history: &history,
+        said: &said?.expect("training has come to its end"),
+        train: &train,
+        validation: &validation,
+        skipped: &skipped,
+        settings: &settings.text()?,
+        command: &report::command_line(),
+        threads: rayon::current_num_threads(),
+    };
+    match report::write(&folder.path, &run) {
+        Ok(path) => println!("report: {}", path.display()),
+        Err(error) => eprintln!("warning: there is no report: {error}"),
     }
     Ok(End::Done(Box::new(Found {
         network: settings.network.name(),

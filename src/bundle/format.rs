@@ -85,6 +85,16 @@ mod tests {
     }
 
     #[test]
+    fn the_flip_at_test_time_comes_back() {
+        let bundle = bundle();
+        let plain = to_bytes(&bundle).unwrap();
+        assert!(!from_bytes(&plain).unwrap().model.flips_at_test());
+        let flipping = Bundle { model: bundle.model.test_time_flip(true).unwrap(), ..bundle };
+        assert!(from_bytes(&to_bytes(&flipping).unwrap()).unwrap().model.flips_at_test());
+        assert!(!String::from_utf8_lossy(&plain).contains("flip"), "files of old stay as they are");
+    }
+
+    #[test]
     fn a_network_inside_a_network_comes_back() {
         let inner = Sequential::builder([2]).add(Dense::new(3)).add(ReLU).build(1).unwrap();
         let model = Sequential::builder([2]).add(inner).add(Dense::new(1)).build(2).unwrap();

@@ -12,6 +12,9 @@ use std::fmt;
 pub(crate) struct Architecture {
     input: Vec<usize>,
     layers: Vec<Described>,
+    /// Left out where it is not so, as all files had it once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    test_time_flip: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,8 @@ impl Architecture {
     pub fn of(model: &Sequential) -> Self {
         let describe =
             |(_, layer): (&str, &dyn Layer<f32>)| Described { kind: layer.kind().to_string(), config: layer.config() };
-        Self { input: model.input_shape().to_vec(), layers: model.layers().map(describe).collect() }
+        let (input, layers) = (model.input_shape().to_vec(), model.layers().map(describe).collect());
+        Self { input, layers, test_time_flip: model.flips_at_test() }
     }
 
     /// Of a network that can be made from it again: not where it has a layer of the user's own kind.
@@ -43,13 +47,19 @@ impl Architecture {
             }
         };
         let layers = self.layers.into_iter().map(layer).collect::<Result<_, _>>()?;
-        Ok(Sequential::from_unbuilt(self.input, layers, 0)?)
+        Ok(Sequential::from_unbuilt(self.input, layers, 0)?.test_time_flip(self.test_time_flip)?)
     }
 
     /// Where `other` differs first, in words; none where it does not.
     pub fn difference(&self, other: &Self) -> Option<String> {
         if self.input != other.input {
             return Some(format!("the input is {:?} there, {:?} here", self.input, other.input));
+        }
+        if self.test_time_flip != other.test_time_flip {
+            return Some(format!(
+                "the flip at test time is {} there, {} here",
+                self.test_time_flip, other.test_time_flip
+            ));
         }
         let told = |layer: Option<&Described>| layer.map_or("nothing".into(), |layer| layer.to_string());
         let count = self.layers.len().max(other.layers.len());
