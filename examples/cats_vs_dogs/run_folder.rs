@@ -1,6 +1,7 @@
 //! The folder of one training: its settings, its checkpoints, its model.
 
 use crate::args::TrainArgs;
+use crate::report;
 use crate::settings::Settings;
 use std::error::Error;
 use std::fs::{self, File};
@@ -51,12 +52,12 @@ impl RunFolder {
         self.path.join("model.safetensors")
     }
 
-    /// Whether the model is there that the last checkpoint of a finished training leads to.
+    /// Whether the training is over, and the report, its last file, was written after its last checkpoint.
     pub fn is_finished(&self) -> Result<bool, Box<dyn Error>> {
         let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
         let Some(newest) = self.checkpoints.newest()? else { return Ok(false) };
-        let model = modified(&self.model()).ok();
-        Ok(newest.checkpoint.is_finished() && model >= Some(modified(&newest.path)?))
+        let report = modified(&self.path.join(report::FILE)).ok();
+        Ok(newest.checkpoint.is_finished() && report >= Some(modified(&newest.path)?))
     }
 }
 
@@ -79,9 +80,9 @@ fn new_folder(seed: u64) -> Result<PathBuf, String> {
     unreachable!("there are more numbers than folders")
 }
 
-/// A training that is killed leaves all of the file or nothing.
-fn replace(path: &Path, text: &str) -> Result<(), String> {
-    let half = path.with_extension("toml.tmp");
+/// Writes a file: whoever is killed meanwhile leaves all of the old one or all of the new.
+pub fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let half = path.with_added_extension("tmp");
     let write = || {
         let mut file = File::create(&half)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;

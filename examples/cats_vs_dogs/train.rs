@@ -32,9 +32,9 @@ struct SkippedPicture {
     reason: String,
 }
 
-impl From<Skipped> for SkippedPicture {
-    fn from(skipped: Skipped) -> Self {
-        Self { path: skipped.path.display().to_string(), reason: skipped.reason }
+impl From<&Skipped> for SkippedPicture {
+    fn from(skipped: &Skipped) -> Self {
+        Self { path: skipped.path.display().to_string(), reason: skipped.reason.clone() }
     }
 }
 
@@ -64,62 +64,71 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     }
     let settings = &folder.settings;
     let preprocessing = Preprocessing::new(settings.size, settings.size);
-    let Pictures { train, validation, skipped } = pictures::for_training(settings, &preprocessing)?;
+    let pictures = pictures::for_training(settings, &preprocessing)?;
+    let Pictures { train, validation, .. } = &pictures;
     let classes = train.class_names().to_vec();
     println!("{} training and {} validation pictures of {}", train.len(), validation.len(), classes.join(", "));
 
     let model = networks::build(settings.network, settings.size, classes.len(), settings.seed)?;
     println!("{}\n", model.summary());
-    let parameters = model.count_parameters();
     let steps_per_epoch = settings.steps_per_epoch.unwrap_or(train.len().div_ceil(settings.batch));
     let steps = (settings.epochs as u64).saturating_mul(steps_per_epoch as u64);
     let mut trainer = recipe::trainer(settings, model, classes.len(), steps);
     go_on(&mut trainer, &mut folder)?;
-    let outcome = fit(&mut trainer, &mut folder, &train, &validation);
-    let (stopped, step) = (trainer.stopped(), trainer.steps());
-    let said = (outcome.is_ok() && !stopped).then(|| trainer.classify(&validation)).transpose();
+    let outcome = fit(&mut trainer, &mut folder, train, validation);
 
     // Saved even where training had to stop: the weights are those of the last good step.
-    let bundle = Bundle::new(trainer.into_model()).preprocessing(preprocessing).class_names(classes.clone());
+    let model = trainer.averaged_model();
+    let bundle = Bundle::new(model).preprocessing(preprocessing).class_names(classes);
     let saved = bundle.save(folder.model());
     let history = outcome?;
     saved?;
     println!("\nmodel: {}", folder.model().display());
-    if stopped {
-        println!("stopped after step {step}; to go on: cats_vs_dogs train --resume '{}'", folder.path.display());
+    if trainer.stopped() {
+        let (step, path) = (trainer.steps(), folder.path.display());
+        println!("stopped after step {step}; to go on: cats_vs_dogs train --resume '{path}'");
         return Ok(End::Stopped);
     }
     if let Some(best) = history.best() {
         println!("best epoch: {}, val_acc {:.4}", best.epoch, best.val_acc.unwrap_or(0.0));
     }
-    let settings = &folder.settings;
+    told(&folder, &pictures, &bundle, history, &trainer.classify(validation)?)
+}
+
+/// Shows what the network can do, and writes the report: the last file of a training.
+fn told(
+    folder: &RunFolder,
+    pictures: &Pictures,
+    bundle: &Bundle,
+    history: History,
+    said: &Classification,
+) -> Result<End, Box<dyn std::error::Error>> {
+    let (Pictures { train, validation, skipped }, settings) = (pictures, &folder.settings);
     if settings.data.is_none() {
-        predict::show_some(&bundle, settings.size, settings.seed, &folder.path)?;
+        predict::show_some(bundle, settings.size, settings.seed, &folder.path)?;
     }
+    let threads = rayon::current_num_threads();
     let run = report::Run {
-        bundle: &bundle,
+        bundle,
         history: &history,
-        said: &said?.expect("training has come to its end"),
-        train: &train,
-        validation: &validation,
-        skipped: &skipped,
+        said,
+        train,
+        validation,
+        skipped,
         settings: &settings.text()?,
         command: &report::command_line(),
-        threads: rayon::current_num_threads(),
+        threads,
     };
-    match report::write(&folder.path, &run) {
-        Ok(path) => println!("report: {}", path.display()),
-        Err(error) => eprintln!("warning: there is no report: {error}"),
-    }
+    println!("report: {}", report::write(&folder.path, &run)?.display());
     Ok(End::Done(Box::new(Found {
         network: settings.network.name(),
-        parameters,
+        parameters: bundle.model.count_parameters(),
         seed: settings.seed,
-        threads: rayon::current_num_threads(),
-        classes,
+        threads,
+        classes: bundle.class_names.clone(),
         train_images: train.len(),
         val_images: validation.len(),
-        skipped: skipped.into_iter().map(SkippedPicture::from).collect(),
+        skipped: skipped.iter().map(SkippedPicture::from).collect(),
         epochs: history.epochs,
         weights_sha256: weights_sha256(&bundle.model),
         model: folder.model().display().to_string(),

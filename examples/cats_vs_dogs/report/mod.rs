@@ -10,11 +10,15 @@ mod seen;
 mod tables;
 mod thumbnails;
 
+use crate::run_folder::replace;
 use html::{escape, fill, percent};
 use std::path::{Path, PathBuf};
 use tapetum::data::Skipped;
 use tapetum::inspect::simd_path;
 use tapetum::prelude::*;
+
+/// The name of the report in the run's folder.
+pub const FILE: &str = "report.html";
 
 /// All that a report tells of.
 pub struct Run<'a> {
@@ -35,8 +39,8 @@ pub struct Run<'a> {
 
 /// Writes `report.html` into the run's folder; returns its path.
 pub fn write(folder: &Path, run: &Run<'_>) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let path = folder.join("report.html");
-    std::fs::write(&path, page(run)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    let path = folder.join(FILE);
+    replace(&path, &page(run)?)?;
     Ok(path)
 }
 
