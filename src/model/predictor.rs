@@ -3,13 +3,11 @@
 //! The mean of a network's answers to a picture and to its mirror image is right more often than either (Krizhevsky et
 //! al., NIPS 2012, section 4.1). It is taken of the logits, where there are any.
 
-use super::Sequential;
+use super::{Head, Sequential};
 use crate::element::Element;
 use crate::error::Result;
-use crate::layers::{Layer, Sigmoid, Softmax};
 use crate::plan::InferencePlan;
 use ndarray::{ArrayViewD, Axis};
-use std::any::Any;
 
 /// A network's way forward: its plan, run once or for two views of each sample.
 #[derive(Debug)]
@@ -28,8 +26,9 @@ struct Views<E> {
 impl<E: Element> Predictor<E> {
     /// For the first `count` layers of `model`.
     pub fn new(model: &Sequential<E>, count: usize) -> Result<Self> {
-        let flip = model.flips_at_test();
-        let head = flip && model.layers().take(count).next_back().is_some_and(|(_, layer)| is_head(layer));
+        let (flip, whole) = (model.flips_at_test(), count == model.layers().len());
+        // Outputs that are probabilities already have their head inside.
+        let head = flip && whole && Head::of(model, false) == Head::None;
         Ok(Self {
             plan: InferencePlan::new(model.chain(), count - usize::from(head), model.input_shape())?,
             views: flip.then(|| Views { outputs: [Vec::new(), Vec::new()], head }),
@@ -65,16 +64,11 @@ impl<E: Element> Predictor<E> {
     }
 }
 
-fn is_head<E: Element>(layer: &dyn Layer<E>) -> bool {
-    let layer = layer as &dyn Any;
-    layer.is::<Sigmoid>() || layer.is::<Softmax>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Result;
-    use crate::layers::{Conv2D, Dense, Flatten};
+    use crate::layers::{Conv2D, Dense, Flatten, Layer, Sigmoid, Softmax};
     use crate::model::SequentialBuilder;
     use ndarray::{ArrayD, Slice};
 
@@ -97,6 +91,17 @@ mod tests {
         expect(logits, mean.clone())?;
         expect(body(3).add(Softmax).build(1)?, Softmax.forward(mean.view())?)?;
         expect(body(3).add(Sigmoid).build(1)?, Sigmoid.forward(mean.view())?)
+    }
+
+    #[test]
+    fn without_its_last_layer_a_network_has_no_head() -> Result<()> {
+        let x = ArrayD::from_shape_fn(vec![3, 5, 6, 2], |i| ((7 * i[0] + 5 * i[1] + 3 * i[2] + i[3]) % 11) as f64);
+        let model = body(3).add(Softmax).add(Sigmoid).build(1)?.test_time_flip(true)?;
+        let mut z = ArrayD::zeros(vec![3, 3]);
+        let numbers = z.as_slice_mut().expect("just made");
+        Predictor::new(&model, model.layers().len() - 1)?.run(&model, &x.view(), numbers)?;
+        approx::assert_abs_diff_eq!(Sigmoid.forward(z.view())?, model.predict(x.view())?, epsilon = 1e-12);
+        Ok(())
     }
 
     #[test]
