@@ -30,16 +30,17 @@ pub struct ReduceLROnPlateau {
     patience: usize,
     cooldown: usize,
     min_lr: f64,
-    state: State,
-}
-
-/// What a checkpoint keeps beside the best value.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct State {
-    best: Option<f64>,
     /// Epochs since the best one, or since the last reduction.
     wait: usize,
     /// Epochs until they are counted again.
+    rest: usize,
+}
+
+/// What a checkpoint keeps.
+#[derive(Serialize, Deserialize)]
+struct State {
+    best: Option<f64>,
+    wait: usize,
     rest: usize,
 }
 
@@ -47,7 +48,7 @@ impl ReduceLROnPlateau {
     /// With Keras' settings: a tenth of the learning rate after 10 epochs that were not better by more than 10⁻⁴.
     pub fn new(metric: Metric) -> Self {
         let best = Best::new(AT, metric, 1e-4);
-        Self { best, factor: 0.1, patience: 10, cooldown: 0, min_lr: 0.0, state: State::default() }
+        Self { best, factor: 0.1, patience: 10, cooldown: 0, min_lr: 0.0, wait: 0, rest: 0 }
     }
 
     /// What the learning rate is multiplied by, between 0 and 1.
@@ -98,21 +99,18 @@ impl Callback for ReduceLROnPlateau {
         if !(0.0..f64::INFINITY).contains(&self.min_lr) {
             return Err(Error::argument(AT, "min_lr", "at least 0", self.min_lr));
         }
-        if train.history.epochs.is_empty() {
-            self.state = State::default();
-        }
-        self.best.reset(self.state.best)
+        let goes_on = !train.history.epochs.is_empty();
+        (self.wait, self.rest) = if goes_on { (self.wait, self.rest) } else { (0, 0) };
+        self.best.reset(self.best.value.filter(|_| goes_on))
     }
 
     fn on_epoch_end(&mut self, epoch: EpochContext<'_>) -> Result<ControlFlow<()>> {
         let better = self.best.improves(epoch.report)?;
-        let State { best, wait, rest } = &mut self.state;
-        *best = self.best.value;
         // The last epoch of a rest counts, as in Keras.
-        *rest = rest.saturating_sub(1);
-        *wait = if better || *rest > 0 { 0 } else { *wait + 1 };
-        if *wait >= self.patience.max(1) {
-            (*wait, *rest) = (0, self.cooldown);
+        self.rest = self.rest.saturating_sub(1);
+        self.wait = if better || self.rest > 0 { 0 } else { self.wait + 1 };
+        if self.wait >= self.patience.max(1) {
+            (self.wait, self.rest) = (0, self.cooldown);
             let factor = epoch.learning_rate_factor;
             factor.set(self.reduced(epoch.report.learning_rate, factor.get()));
         }
@@ -120,11 +118,11 @@ impl Callback for ReduceLROnPlateau {
     }
 
     fn state(&self) -> serde_json::Value {
-        serde_json::json!(self.state)
+        serde_json::json!(State { best: self.best.value, wait: self.wait, rest: self.rest })
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.state = restored(AT, state)?;
+        State { best: self.best.value, wait: self.wait, rest: self.rest } = restored(AT, state)?;
         Ok(())
     }
 }
