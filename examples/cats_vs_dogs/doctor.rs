@@ -1,8 +1,7 @@
 //! The command `doctor`: what is wrong with a folder of pictures.
 
 use crate::args::DoctorArgs;
-use crate::{Outcome, write_json};
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::{Outcome, pictures, write_json};
 use serde::Serialize;
 use std::process::ExitCode;
 use tapetum::data::{Diagnosis, DoctorOptions, examine};
@@ -16,12 +15,8 @@ struct Found<'a> {
 }
 
 pub fn run(args: &DoctorArgs) -> Outcome {
-    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:30}] ETA {eta}").expect("a valid template");
-    let bar = ProgressBar::new(0).with_style(style).with_message(format!("reading {}", args.folder.display()));
-    let progress = |done: usize, all: usize| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
-    };
+    let bar = pictures::reading(&args.folder);
+    let progress = |done: usize, all: usize| pictures::show(&bar, done, all);
     let diagnosis = examine(&args.folder, &DoctorOptions { progress: Some(&progress), ..DoctorOptions::default() })?;
     bar.finish_and_clear();
     println!("{diagnosis}");

@@ -51,10 +51,8 @@ pub fn for_evaluation(data: &Path, preprocessing: &Preprocessing) -> Result<Imag
 
 /// Reads a folder, showing how far it is and what it had to leave out.
 fn load(folder: &ImageFolder, path: &Path, preprocessing: &Preprocessing) -> Result<ImageSet> {
-    let bar = ProgressBar::new(folder.files().len() as u64)
-        .with_style(ProgressStyle::with_template("{msg} {pos}/{len} [{bar:30}] ETA {eta}").expect("a valid template"))
-        .with_message(format!("reading {}", path.display()));
-    let progress = |done: usize, _: usize| bar.set_position(done as u64);
+    let bar = reading(path);
+    let progress = |done: usize, all: usize| show(&bar, done, all);
     let options = LoadOptions { progress: Some(&progress), ..LoadOptions::default() };
     let set = folder.load(preprocessing, &options)?;
     bar.finish_and_clear();
@@ -65,6 +63,18 @@ fn load(folder: &ImageFolder, path: &Path, preprocessing: &Preprocessing) -> Res
         println!("skipped {}: {}", skipped.path.display(), skipped.reason);
     }
     Ok(set)
+}
+
+/// The bar of a command that reads the pictures of a folder; [`show`] moves it.
+pub fn reading(folder: &Path) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:30}] ETA {eta}").expect("a valid template");
+    ProgressBar::new(0).with_style(style).with_message(format!("reading {}", folder.display()))
+}
+
+/// So many pictures of so many are read.
+pub fn show(bar: &ProgressBar, done: usize, all: usize) {
+    bar.set_length(all as u64);
+    bar.set_position(done as u64);
 }
 
 /// `each` drawn cats and `each` drawn dogs.
