@@ -76,6 +76,13 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A device is not there, cannot do what was asked, or was lost.
+    Device {
+        /// The device, as in `cuda:0`.
+        device: String,
+        /// What is wrong with it, and what helps.
+        message: String,
+    },
     /// A data set cannot serve: empty, one class only, other pictures than the network takes.
     Data {
         /// What is wrong, and with what.
@@ -102,6 +109,11 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
+    }
+
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the CPU is always there"))]
+    pub(crate) fn device(device: impl fmt::Display, message: impl Into<String>) -> Self {
+        Self::Device { device: device.to_string(), message: message.into() }
     }
 
     pub(crate) fn data(message: impl Into<String>) -> Self {
@@ -154,6 +166,7 @@ impl fmt::Display for Error {
                  (a lower learning rate usually helps)"
             ),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Device { device, message } => write!(f, "{device}: {message}"),
             Self::Data { message } => f.write_str(message),
         }
     }
