@@ -34,10 +34,12 @@
 //! # Features
 //! - `images` (default): reading picture files.
 //! - `bundle` (default): saving and loading models, checkpoints.
+//! - `cuda`: training and prediction on an NVIDIA GPU; see [`Device`].
 
 #[cfg(feature = "bundle")]
 pub mod bundle;
 pub mod data;
+mod device;
 mod element;
 mod error;
 mod files;
@@ -59,6 +61,7 @@ mod target;
 mod threads;
 pub mod train;
 
+pub use device::Device;
 pub use element::Element;
 pub use error::{Error, Result};
 pub use model::Sequential;
@@ -80,7 +83,7 @@ pub mod prelude {
     pub use crate::model::{Sequential, SequentialBuilder};
     pub use crate::optimizers::*;
     pub use crate::train::*;
-    pub use crate::{Element, Error, Key, Padding, Result, Target, Window2D};
+    pub use crate::{Device, Element, Error, Key, Padding, Result, Target, Window2D};
 }
 
 /// The README's code compiles and runs.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up. A module's floor is the row that names it.
 const FLOORS: [&[&str]; 8] = [
-    &["error", "element", "shape", "random", "target", "files", "sealed", "threads", "simd"],
+    &["error", "device", "element", "shape", "random", "target", "files", "sealed", "threads", "simd"],
     &["kernels"],
     &["init", "layers", "data"],
     &["losses", "metrics", "optimizers", "plan"],

@@ -98,6 +98,21 @@ impl<'a, E: Element, L: Terms<E>> Batch<'a, E, L> {
         Ok(Self { loss, shape, prediction: entries(prediction), target, weights, outputs, count })
     }
 
+    /// K
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// N, without the samples that do not count.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The weight of one sample.
+    pub fn weight(&self, n: usize) -> f64 {
+        self.weights.map_or(1.0, |weights| weights[n])
+    }
+
     /// L
     pub fn value(&self) -> LossValue {
         self.mean(|_, _| {})
@@ -126,7 +141,7 @@ impl<'a, E: Element, L: Terms<E>> Batch<'a, E, L> {
         for (n, p) in self.prediction.chunks_exact(self.outputs).enumerate() {
             let Some(y) = self.truth(n) else { continue };
             let (factor, term) = self.loss.terms(p, y);
-            let (mut loss, factor) = (0.0, self.weights.map_or(1.0, |weights| weights[n]) * factor);
+            let (mut loss, factor) = (0.0, self.weight(n) * factor);
             for (k, p) in p.iter().enumerate() {
                 let (b, slope) = term(p.as_f64(), y.at(k));
                 loss += b;
@@ -138,7 +153,7 @@ impl<'a, E: Element, L: Terms<E>> Batch<'a, E, L> {
     }
 
     /// y of one sample; none where it does not count.
-    fn truth(&self, n: usize) -> Option<Truth<'_, E>> {
+    pub fn truth(&self, n: usize) -> Option<Truth<'_, E>> {
         match &self.target {
             Rows::Values(values) => Some(Truth::Values(&values[n * self.outputs..][..self.outputs])),
             Rows::Labels(labels) => {

@@ -4,6 +4,7 @@
 //! p [N, …]  y [N, …], K outputs a sample             (thesis 3.11, eq. 16, for two classes)
 
 use super::batch::{self, Batch, Terms, Truth};
+use super::rows::{Formula, Rows};
 use super::settings::{Settings, builder};
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
@@ -106,6 +107,16 @@ impl<E: Element> Loss<E> for BinaryCrossEntropy {
         gradient: ArrayViewMutD<'_, E>,
     ) -> Result<LossValue> {
         Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
+    }
+
+    fn rows(&self, shape: &[usize], target: &Target<E>, weights: Option<&[f64]>) -> Result<Option<Rows>> {
+        // With several outputs each has a weight of its own, which rows have no room for.
+        if !self.0.class_weights.is_empty() && shape[1..].iter().product::<usize>() > 1 {
+            return Ok(None);
+        }
+        let formula = Formula::Binary { from_logits: self.0.from_logits };
+        let weight = |y: &[f64]| self.0.class_weight(usize::from(y[0] > 0.5));
+        Rows::new(self, formula, shape, target, weights, |y, _| self.0.smoothed(y, 2), weight).map(Some)
     }
 
     fn counts(&self, label: usize) -> bool {

@@ -3,6 +3,7 @@
 //! p [N, K]  y [N, K], one-hot for labels; c is the weight of the sample's class
 
 use super::batch::{self, Batch, Terms, Truth};
+use super::rows::{Formula, Rows};
 use super::settings::{Settings, builder};
 use super::{EPSILON, Loss, LossValue, is_clipped};
 use crate::element::Element;
@@ -66,7 +67,7 @@ impl<E: Element> Terms<E> for CrossEntropy {
                 None => of_probability(p, y),
             }
         };
-        (self.class_weight(y, classes), term)
+        (self.class_weight(|k| y.at(k), classes), term)
     }
 }
 
@@ -81,11 +82,12 @@ fn of_logit(ln_p: f64, y: f64, sum: f64) -> (f64, f64) {
 }
 
 impl CrossEntropy {
-    fn class_weight<E: Element>(&self, y: Truth<'_, E>, classes: usize) -> f64 {
+    /// That of the likeliest of K classes.
+    fn class_weight(&self, y: impl Fn(usize) -> f64, classes: usize) -> f64 {
         if self.0.class_weights.is_empty() {
             return 1.0;
         }
-        self.0.class_weight((1..classes).fold(0, |best, k| if y.at(k) > y.at(best) { k } else { best }))
+        self.0.class_weight((1..classes).fold(0, |best, k| if y(k) > y(best) { k } else { best }))
     }
 }
 
@@ -121,6 +123,12 @@ impl<E: Element> Loss<E> for CrossEntropy {
         gradient: ArrayViewMutD<'_, E>,
     ) -> Result<LossValue> {
         Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
+    }
+
+    fn rows(&self, shape: &[usize], target: &Target<E>, weights: Option<&[f64]>) -> Result<Option<Rows>> {
+        let formula = Formula::Cross { from_logits: self.0.from_logits };
+        let smoothed = |y, classes| self.0.smoothed(y, classes);
+        Rows::new(self, formula, shape, target, weights, smoothed, |y| self.class_weight(|k| y[k], y.len())).map(Some)
     }
 
     fn counts(&self, label: usize) -> bool {

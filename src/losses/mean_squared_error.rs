@@ -2,6 +2,7 @@
 //! p [N, …]  y [N, …], K outputs a sample
 
 use super::batch::{self, Batch, Terms, Truth};
+use super::rows::{Formula, Rows};
 use super::{Loss, LossValue};
 use crate::element::Element;
 use crate::error::Result;
@@ -70,6 +71,10 @@ impl<E: Element> Loss<E> for MeanSquaredError {
         gradient: ArrayViewMutD<'_, E>,
     ) -> Result<LossValue> {
         Batch::new(self, &prediction, target, weights)?.gradient_into(gradient)
+    }
+
+    fn rows(&self, shape: &[usize], target: &Target<E>, weights: Option<&[f64]>) -> Result<Option<Rows>> {
+        Rows::new(self, Formula::Squared, shape, target, weights, |y, _| y, |_| 1.0).map(Some)
     }
 }
 

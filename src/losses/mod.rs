@@ -8,6 +8,7 @@ mod batch;
 mod binary_cross_entropy;
 mod cross_entropy;
 mod mean_squared_error;
+mod rows;
 mod settings;
 
 pub use binary_cross_entropy::BinaryCrossEntropy;
@@ -18,6 +19,7 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
 use crate::target::Target;
+pub use rows::Rows;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
 use std::fmt::Debug;
 
@@ -78,6 +80,17 @@ pub trait Loss<E: Element>: Debug + Send + Sync {
         batch::check_gradient(self.name(), found.shape(), gradient.shape())?;
         gradient.assign(&found);
         Ok(value)
+    }
+
+    /// What this loss is on a device, and what it makes of the targets there, for predictions of `shape` [N, …]. None
+    /// from a loss that no device knows.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    #[doc(hidden)]
+    fn rows(&self, shape: &[usize], target: &Target<E>, weights: Option<&[f64]>) -> Result<Option<Rows>> {
+        let _ = (shape, target, weights);
+        Ok(None)
     }
 
     /// Whether a sample with this label counts: where not, it is in neither L nor N.

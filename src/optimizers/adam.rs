@@ -6,7 +6,7 @@ use super::Optimizer;
 use super::decay::WeightDecay;
 use super::memory::{Memory, remembering};
 use super::schedule::Schedule;
-use super::update::{Rule, Update};
+use super::update::{Recipe, Rule, Update};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::update;
@@ -81,25 +81,31 @@ impl<E: Element> Adam<E> {
         decay: WeightDecay,
         parameters: &[(String, Vec<usize>)],
     ) -> Result<Option<Update<'_, E>>> {
-        let rate = self.memory.checked_rate(at, &self.learning_rate)?;
-        decay.check(at)?;
-        let rule = Rule::Adam(self.rule(at, rate)?);
+        let Recipe { rule, rate, .. } = self.recipe_decayed(at, decay, 0)?;
         let slots = self.memory.begin(at, self.moments(), parameters)?;
         Ok(Some(Update { rule, decay, rate, slots }))
+    }
+
+    /// The step that is `ahead` of the next one.
+    pub(super) fn recipe_decayed(&self, at: &str, decay: WeightDecay, ahead: u64) -> Result<Recipe<E>> {
+        let rate = self.memory.checked_rate(at, &self.learning_rate, ahead)?;
+        decay.check(at)?;
+        let rule = Rule::Adam(self.rule(at, rate, ahead)?);
+        Ok(Recipe { rule, rate, decay, moments: self.moments() })
     }
 
     pub(super) fn moments(&self) -> &'static [&'static str] {
         &["m", "v"]
     }
 
-    /// The numbers of the next step.
-    fn rule(&self, at: &str, rate: f64) -> Result<update::Adam<E>> {
+    /// The numbers of that step.
+    fn rule(&self, at: &str, rate: f64, ahead: u64) -> Result<update::Adam<E>> {
         for (argument, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&beta) {
                 return Err(Error::argument(at, argument, "in [0, 1)", beta));
             }
         }
-        let t = self.memory.steps as f64 + 1.0;
+        let t = (self.memory.steps as f64 + ahead as f64) + 1.0;
         let (bias1, bias2) = (1.0 - self.beta1.powf(t), (1.0 - self.beta2.powf(t)).sqrt());
         // √(v/(1 − β₂ᵗ)) + ε is (√v + ε·√(1 − β₂ᵗ)) / √(1 − β₂ᵗ): one kernel serves both conventions.
         let epsilon = E::of(if self.epsilon_inside { self.epsilon * bias2 } else { self.epsilon });
@@ -119,6 +125,10 @@ impl<E: Element> Optimizer<E> for Adam<E> {
 
     fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
         self.begin_decayed("adam", WeightDecay::default(), parameters)
+    }
+
+    fn recipe(&self, ahead: u64) -> Result<Option<Recipe<E>>> {
+        self.recipe_decayed("adam", WeightDecay::default(), ahead).map(Some)
     }
 
     remembering!(self, self);

@@ -2,7 +2,7 @@
 
 use super::decay::WeightDecay;
 use super::memory::remembering;
-use super::update::Update;
+use super::update::{Recipe, Update};
 use super::{Adam, Optimizer, Schedule};
 use crate::element::Element;
 use crate::error::Result;
@@ -81,6 +81,10 @@ impl<E: Element> Optimizer<E> for AdamW<E> {
 
     fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
         self.adam.begin_decayed("adamw", self.decay, parameters)
+    }
+
+    fn recipe(&self, ahead: u64) -> Result<Option<Recipe<E>>> {
+        self.adam.recipe_decayed("adamw", self.decay, ahead).map(Some)
     }
 
     remembering!(self, self.adam);

@@ -68,13 +68,18 @@ impl<E: Element> Ema<E> {
     pub fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<EmaUpdate<'_, E>> {
         self.check()?;
         self.averages.fit("ema", MOMENTS.len(), parameters)?;
+        let c = E::of(self.newest(0));
         self.updates = self.updates.saturating_add(1);
-        let c = E::of(match (self.updates, self.bias_correction) {
+        Ok(EmaUpdate { rule: update::Average { c }, slots: &mut self.averages.slots })
+    }
+
+    /// c of the update that is `ahead` of the next one.
+    pub(crate) fn newest(&self, ahead: u64) -> f64 {
+        match (self.updates.saturating_add(ahead).saturating_add(1), self.bias_correction) {
             (1, _) => 1.0,
             (_, false) => 1.0 - self.decay,
             (t, true) => (1.0 - self.decay) / (1.0 - self.decay.powf(t as f64)),
-        });
-        Ok(EmaUpdate { rule: update::Average { c }, slots: &mut self.averages.slots })
+        }
     }
 
     /// The error of a decay that would spoil the averages.

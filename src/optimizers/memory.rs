@@ -22,15 +22,15 @@ impl<E> Default for Memory<E> {
 }
 
 impl<E: Element> Memory<E> {
-    /// The learning rate of the next step.
-    pub fn rate(&self, schedule: &Schedule) -> f64 {
-        schedule.at(self.steps) * self.factor
+    /// The learning rate of the step that is `ahead` of the next one.
+    pub fn rate(&self, schedule: &Schedule, ahead: u64) -> f64 {
+        schedule.at(self.steps.saturating_add(ahead)) * self.factor
     }
 
     /// The same, or the error of a setting that would spoil the parameters.
-    pub fn checked_rate(&self, at: &str, schedule: &Schedule) -> Result<f64> {
+    pub fn checked_rate(&self, at: &str, schedule: &Schedule, ahead: u64) -> Result<f64> {
         schedule.check(at)?;
-        let rate = self.rate(schedule);
+        let rate = self.rate(schedule, ahead);
         let in_type = E::of(rate).as_f64();
         check_numbers(at, &[("learning_rate_factor", self.factor), ("learning_rate", in_type)])?;
         Ok(rate)
@@ -96,7 +96,7 @@ macro_rules! remembering {
         }
 
         fn learning_rate(&$self) -> f64 {
-            $own.memory.rate(&$own.learning_rate)
+            $own.memory.rate(&$own.learning_rate, 0)
         }
 
         fn learning_rate_factor(&$self) -> f64 {

@@ -23,7 +23,7 @@ use crate::error::Result;
 use ndarray::{ArrayD, ArrayViewMutD};
 use std::any::Any;
 use std::fmt::Debug;
-use update::Update;
+use update::{Recipe, Update};
 
 /// A rule that moves parameters against their gradients.
 ///
@@ -60,6 +60,17 @@ pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
     #[doc(hidden)]
     fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
         let _ = parameters;
+        Ok(None)
+    }
+
+    /// What the step does that is `ahead` of the next one, if nothing is changed until then. None from an optimizer that
+    /// has `step` only.
+    ///
+    /// # Errors
+    /// Where a setting makes no sense.
+    #[doc(hidden)]
+    fn recipe(&self, ahead: u64) -> Result<Option<Recipe<E>>> {
+        let _ = ahead;
         Ok(None)
     }
 

@@ -6,7 +6,7 @@ use super::Optimizer;
 use super::decay::WeightDecay;
 use super::memory::{Memory, remembering};
 use super::schedule::Schedule;
-use super::update::{Rule, Update};
+use super::update::{Recipe, Rule, Update};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::kernels::cpu::update::{Descend, Roll};
@@ -78,6 +78,21 @@ impl<E: Element> SGD<E> {
         self
     }
 
+    /// The step that is `ahead` of the next one.
+    fn step_ahead(&self, ahead: u64) -> Result<Recipe<E>> {
+        let rate = self.memory.checked_rate("sgd", &self.learning_rate, ahead)?;
+        self.decay.check("sgd")?;
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(Error::argument("sgd", "momentum", "in [0, 1)", self.momentum));
+        }
+        let [eta, mu] = [rate, self.momentum].map(E::of);
+        let rule = match self.momentum {
+            0.0 => Rule::Descend(Descend { rate: eta }),
+            _ => Rule::Roll(Roll { rate: eta, mu, nesterov: self.nesterov }),
+        };
+        Ok(Recipe { rule, rate, decay: self.decay, moments: self.moments() })
+    }
+
     /// Plain descent keeps no velocity.
     fn moments(&self) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["velocity"] }
@@ -90,18 +105,12 @@ impl<E: Element> Optimizer<E> for SGD<E> {
     }
 
     fn begin(&mut self, parameters: &[(String, Vec<usize>)]) -> Result<Option<Update<'_, E>>> {
-        let rate = self.memory.checked_rate("sgd", &self.learning_rate)?;
-        self.decay.check("sgd")?;
-        if !(0.0..1.0).contains(&self.momentum) {
-            return Err(Error::argument("sgd", "momentum", "in [0, 1)", self.momentum));
-        }
-        let [eta, mu] = [rate, self.momentum].map(E::of);
-        let rule = match self.momentum {
-            0.0 => Rule::Descend(Descend { rate: eta }),
-            _ => Rule::Roll(Roll { rate: eta, mu, nesterov: self.nesterov }),
-        };
-        let (decay, moments) = (self.decay, self.moments());
+        let Recipe { rule, rate, decay, moments } = self.step_ahead(0)?;
         Ok(Some(Update { rule, decay, rate, slots: self.memory.begin("sgd", moments, parameters)? }))
+    }
+
+    fn recipe(&self, ahead: u64) -> Result<Option<Recipe<E>>> {
+        self.step_ahead(ahead).map(Some)
     }
 
     remembering!(self, self);

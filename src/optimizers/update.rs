@@ -15,6 +15,17 @@ pub struct Update<'a, E> {
     pub(super) slots: &'a mut [Slot<E>],
 }
 
+/// What one step does, told before it is done: what a device needs that does it itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<E> {
+    pub(super) rule: Rule<E>,
+    pub(super) decay: WeightDecay,
+    /// η
+    pub(super) rate: f64,
+    /// The names of the moments.
+    pub(super) moments: &'static [&'static str],
+}
+
 /// How parameters move.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rule<E> {

@@ -90,6 +90,14 @@ impl<E: Element> Adam<E> {
     }
 }
 
+impl<E: Element> Adam<E> {
+    /// α, ε, 1 − β₁ and 1 − β₂.
+    #[cfg(feature = "cuda")]
+    pub fn numbers(&self) -> [E; 4] {
+        [self.alpha, self.epsilon, self.one_minus[0], self.one_minus[1]]
+    }
+}
+
 impl<E: Element> Rule<E, 2> for Adam<E> {
     #[inline(always)]
     fn entry(self, theta: E, g: E, [m, v]: [E; 2]) -> (E, [E; 2]) {
