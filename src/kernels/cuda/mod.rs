@@ -9,6 +9,7 @@ mod gpu;
 mod graph;
 mod memory;
 mod modules;
+mod parameters;
 
 pub(crate) use call::{Call, Parameter};
 pub(crate) use gpu::Gpu;
