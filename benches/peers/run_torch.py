@@ -1,7 +1,5 @@
 """PyTorch: a training step or a prediction. The settings are the layout of the pictures, and `compiled`."""
 
-import itertools
-
 import timing
 
 arguments = timing.arguments(["nchw", "channels_last", "compiled"])
@@ -9,27 +7,11 @@ arguments = timing.arguments(["nchw", "channels_last", "compiled"])
 import torch
 from torch import nn
 
+import torch_networks
+
 torch.set_num_threads(arguments.threads)
 torch.set_flush_denormal(True)
 torch.manual_seed(1)
-
-
-def thesis():
-    return nn.Sequential(
-        nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(6272, 128), nn.ReLU(), nn.Linear(128, 1),
-    )
-
-
-def wide():
-    def stage(channels, filters):
-        for before in (channels, filters):
-            yield from (nn.Conv2d(before, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU())
-        yield nn.MaxPool2d(2)
-
-    stages = itertools.chain.from_iterable(itertools.starmap(stage, [(3, 32), (32, 64), (64, 128)]))
-    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 1))
 
 
 def laid_out(what):
@@ -37,10 +19,7 @@ def laid_out(what):
 
 
 def network():
-    """The network up to its logit."""
-    made = {"thesis": thesis, "wide": wide}[arguments.network]()
-    assert sum(p.numel() for p in made.parameters()) == timing.PARAMETERS[arguments.network]
-    return laid_out(made)
+    return laid_out(torch_networks.network(arguments.network))
 
 
 def train(x, y, **adam):
