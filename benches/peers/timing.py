@@ -47,6 +47,10 @@ def measure(step, seconds):
         start = time.perf_counter()
         step()
         times.append(1e3 * (time.perf_counter() - start))
+    return summary(times)
+
+
+def summary(times):
     return {"min_ms": min(times), "median_ms": statistics.median(times)}
 
 
