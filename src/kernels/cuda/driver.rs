@@ -7,6 +7,7 @@ use std::panic::catch_unwind;
 
 /// The functions of the driver that are called, in the order of their names.
 const FUNCTIONS: &[&str] = &[
+    "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
     "cuDeviceGet",

@@ -10,6 +10,8 @@ mod graph;
 mod memory;
 mod modules;
 mod parameters;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use call::{Call, Parameter};
 pub(crate) use gpu::Gpu;

@@ -1,0 +1,71 @@
+// What a kernel must not do, told with the kernel, the block and the thread, before the process is stopped.
+
+#include "cuda.h"
+#include "emulator.h"
+
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <ucontext.h>
+#include <unistd.h>
+
+namespace emulator {
+
+void fail(const char *format, ...) {
+    char text[512];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    const auto &[thread, block, threads, blocks] = place;
+    if (running) fprintf(stderr, "kernel %s, block (%u, %u, %u), thread %u: %s\n", running, block.x, block.y, block.z, thread.x, text);
+    else fprintf(stderr, "emulated GPU: %s\n", text);
+    abort();
+}
+
+namespace {
+
+struct sigaction before;
+
+// An access to a guard page, to the null pointer, or to what was released.
+void on_fault(int, siginfo_t *info, void *context) {
+    if (!running) {
+        // Not a kernel's: whoever was to be told is told, since the same happens again.
+        sigaction(SIGSEGV, &before, nullptr);
+        return;
+    }
+    bool wrote = static_cast<ucontext_t *>(context)->uc_mcontext.gregs[REG_ERR] & 2;
+    fail("%s %s", wrote ? "writes to" : "reads from", memory::describe(info->si_addr).c_str());
+}
+
+}  // namespace
+
+void catch_faults() {
+    struct sigaction ours {};
+    ours.sa_sigaction = on_fault;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &ours, &before);
+}
+
+}  // namespace emulator
+
+// The compiler's checks call these, by names that it has chosen, instead of its own library.
+struct SourceLocation {
+    const char *file;
+    unsigned line, column;
+};
+
+#define CHECK(name, text)                                                                                     \
+    extern "C" [[noreturn]] void __ubsan_handle_##name##_abort(SourceLocation *where) {                       \
+        emulator::fail("%s:%u: " text, where->file, where->line);                                             \
+    }
+
+CHECK(out_of_bounds, "an index outside its array")
+CHECK(add_overflow, "a sum overflows")
+CHECK(sub_overflow, "a difference overflows")
+CHECK(mul_overflow, "a product overflows")
+CHECK(negate_overflow, "a negation overflows")
+CHECK(divrem_overflow, "a division by zero, or one that overflows")
+CHECK(shift_out_of_bounds, "a shift by too many bits, or of what is negative")
+CHECK(type_mismatch_v1, "an address that is null or not aligned")
