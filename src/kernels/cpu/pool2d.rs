@@ -65,7 +65,7 @@ impl Pool2DShape {
     }
 
     /// Whether there is one window for all of the picture.
-    fn is_global(&self) -> bool {
+    pub(in crate::kernels) fn is_global(&self) -> bool {
         let Geometry2D { input, output, kernel, dilation, before, .. } = self.geometry;
         input == kernel && [output, dilation] == [[1, 1]; 2] && before == [0, 0]
     }

@@ -5,6 +5,9 @@ use crate::error::Result;
 use cudarc::driver::{CudaFunction, result};
 use std::ffi::c_void;
 
+/// Threads of a block, unless a kernel has a reason for others.
+pub(super) const THREADS: usize = 256;
+
 /// A parameter of a kernel.
 ///
 /// # Safety
@@ -58,6 +61,17 @@ impl<'a> Call<'a> {
     /// Where it does not fit in 31 bits.
     pub fn size(self, size: usize) -> Self {
         self.with(i32::try_from(size).expect("kernels count in 31 bits"))
+    }
+
+    /// Launches a thread for each of `count` numbers, in blocks of [`THREADS`]; those that are left over have nothing to
+    /// do.
+    ///
+    /// # Safety
+    /// As [`launch`](Self::launch).
+    pub unsafe fn for_each(self, count: usize) -> Result<()> {
+        assert!(count <= (i32::MAX as usize) - THREADS, "kernels count in 31 bits");
+        // SAFETY: handed on to the caller.
+        unsafe { self.launch([count.div_ceil(THREADS), 1, 1], THREADS) }
     }
 
     /// Launches `blocks` of `threads`. A grid without a block is no launch.

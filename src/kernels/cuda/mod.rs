@@ -3,15 +3,25 @@
 //! The only unsafe code outside `simd`. A launcher checks every length before it launches, so that what calls it is safe.
 #![allow(unsafe_code, reason = "what runs on a GPU is out of the compiler's sight; see `call` and `memory`")]
 
+pub(crate) mod activation;
+pub(crate) mod augment;
+pub(crate) mod batch_norm;
 mod call;
+mod columns;
 mod driver;
+pub(crate) mod dropout;
 mod gpu;
 mod graph;
+pub(crate) mod loss;
 mod memory;
 mod modules;
 mod parameters;
+pub(crate) mod pool2d;
+pub(crate) mod reduce;
 #[cfg(test)]
 mod testing;
+pub(crate) mod update;
+mod windows;
 
 pub(crate) use call::{Call, Parameter};
 pub(crate) use gpu::Gpu;

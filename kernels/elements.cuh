@@ -1,0 +1,41 @@
+// What the kernels share that take one number, or one column of numbers, after the other.
+#pragma once
+
+#include "common.cuh"
+
+// Threads of a block.
+constexpr int THREADS = 256;
+
+// The number that this thread is for, where there is a thread for each.
+__device__ inline int this_number() {
+    return (int)(blockIdx.x * blockDim.x + threadIdx.x);
+}
+
+// 0 for what is smaller than 2⁻⁶³, the square root of the smallest normal number, as on the CPU; NaN stays NaN.
+__device__ inline float flushed(float x) {
+    return fabsf(x) < 1.0842021724855044e-19f ? 0.0f : x;
+}
+
+__device__ inline float infinity() {
+    return __int_as_float(0x7f800000);
+}
+
+__device__ inline bool is_finite(double x) {
+    return x - x == 0.0;
+}
+
+// Where a training stands. It begins a chunk of steps at 0; what differs from step to step is in tables with a row for
+// each step of the chunk.
+struct Control {
+    unsigned step;
+    // 0, or why nothing more is to be learned: 1 + the place of the first gradient that is not finite, or `LOSS`.
+    unsigned halted;
+    unsigned reserved[2];
+
+    static constexpr unsigned LOSS = 0xffffffffu;
+
+    // This step's row in a table of so many, never one behind its end.
+    __device__ int row(int rows) const {
+        return step < (unsigned)rows ? (int)step : rows - 1;
+    }
+};

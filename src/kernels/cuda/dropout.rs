@@ -1,0 +1,49 @@
+//! y = x · m / (1 − p),  m = 0 with probability p, else 1; the mask is that of the CPU, bit for bit.
+
+use super::call::Parameter;
+use super::{Gpu, Span};
+use crate::error::Result;
+
+/// `struct Keys` of dropout.cu.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Keys {
+    keys: u64,
+    steps: i32,
+    stride: i32,
+    number: i32,
+}
+
+// SAFETY: laid out as there.
+unsafe impl Parameter for Keys {
+    type Passed = Self;
+
+    fn passed(self) -> Self {
+        self
+    }
+}
+
+/// Overwrites `y`, which may be `x`. The key is number `number` in the step's row of `keys` [steps, stride]. The gradient
+/// goes the same way: dx = dy · m / (1 − p).
+#[expect(clippy::too_many_arguments, reason = "a table, a place in it, and what is to be done")]
+pub(crate) fn dropout(
+    gpu: &Gpu,
+    keys: Span<'_, u64>,
+    stride: usize,
+    number: usize,
+    control: Span<'_, u32>,
+    rate: f64,
+    x: Span<'_, f32>,
+    y: Span<'_, f32>,
+) -> Result<()> {
+    assert!(x.len() == y.len() && control.len() == 4);
+    assert!(number < stride && keys.len() >= stride && keys.len().is_multiple_of(stride));
+    assert!(keys.len() <= i32::MAX as usize, "kernels count in 31 bits");
+    let [steps, stride, number] = [keys.len() / stride, stride, number].map(|size| size as i32);
+    // Of the 2⁶⁴ numbers that can be drawn, so many leave out.
+    let (leaves, factor) = ((rate * 2.0f64.powi(64)) as u64, (1.0 / (1.0 - rate)) as f32);
+    let call = gpu.call("dropout", "dropout")?.with(Keys { keys: keys.passed(), steps, stride, number });
+    let call = call.with(control).with(leaves).with(factor).with(x).with(y).size(y.len());
+    // SAFETY: a thread reads and writes one number; the kernel takes no row behind the last step's.
+    unsafe { call.for_each(y.len()) }
+}
