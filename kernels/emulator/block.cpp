@@ -231,6 +231,7 @@ void run(const Launch &launch) {
         place.block = {unsigned(at % x), unsigned(at / x % y), unsigned(at / x / y)};
         block.run(launch, order);
     }
+    place.block_size = {0, 0, 0};
     memory::check();
     running = nullptr;
 }

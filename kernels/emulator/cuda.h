@@ -64,9 +64,15 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a 
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-// Not contracted into fused operations, which is what they are for.
-__attribute__((optimize("fp-contract=off"))) __attribute__((noinline)) inline float __fmul_rn(float a, float b) { return a * b; }
-__attribute__((optimize("fp-contract=off"))) __attribute__((noinline)) inline float __fadd_rn(float a, float b) { return a + b; }
+
+// Rounded on their own: what the compiler makes of a·b + c is one operation, of these it is not.
+#define UNCONTRACTED __attribute__((optimize("fp-contract=off"), noinline)) inline
+UNCONTRACTED float __fmul_rn(float a, float b) { return a * b; }
+UNCONTRACTED float __fadd_rn(float a, float b) { return a + b; }
+UNCONTRACTED double __dmul_rn(double a, double b) { return a * b; }
+UNCONTRACTED double __dadd_rn(double a, double b) { return a + b; }
+#undef UNCONTRACTED
+
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 template <typename T> T __ldg(const T *from) { return *from; }
 

@@ -64,7 +64,8 @@ Result ready() {
     return current ? SUCCESS : INVALID_CONTEXT;
 }
 
-// The same, for calls that no capture survives.
+// The same, for calls that no capture survives. A driver would capture copies, fills, and memory that comes and goes, but
+// no step has any: here they are mistakes.
 Result ready_outside_captures() {
     if (capturing) {
         capturing->is_broken = true;
@@ -148,14 +149,12 @@ DRIVER cuDeviceGetName(char *name, int len, int) {
     return SUCCESS;
 }
 
-DRIVER cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = memory::total(), SUCCESS; }
-
 DRIVER cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
-        case 16: *value = 132; return SUCCESS;  // multiprocessors
-        case 75: *value = 9; return SUCCESS;    // compute capability
-        case 76: *value = 0; return SUCCESS;
-        case 115: *value = 0; return SUCCESS;   // memory pools
+        case 16: return *value = 132, SUCCESS;  // multiprocessors
+        case 75: return *value = 9, SUCCESS;    // compute capability
+        case 76: return *value = 0, SUCCESS;
+        case 115: return *value = 1, SUCCESS;   // memory pools
         default: return INVALID_VALUE;
     }
 }
@@ -168,8 +167,6 @@ DRIVER cuCtxGetCurrent(void **to) { return *to = current, SUCCESS; }
 
 DRIVER cuCtxSetCurrent(void *to) { return current = to, SUCCESS; }
 
-DRIVER cuCtxSynchronize() { return ready_outside_captures(); }
-
 DRIVER cuMemAlloc_v2(void **pointer, size_t size) {
     CHECKED(ready_outside_captures());
     if (size == 0) return INVALID_VALUE;
@@ -177,17 +174,15 @@ DRIVER cuMemAlloc_v2(void **pointer, size_t size) {
     return *pointer ? SUCCESS : OUT_OF_MEMORY;
 }
 
+DRIVER cuMemAllocAsync(void **pointer, size_t size, Stream *) { return cuMemAlloc_v2(pointer, size); }
+
 DRIVER cuMemFree_v2(void *pointer) {
     CHECKED(ready_outside_captures());
     return memory::release(pointer) ? SUCCESS : INVALID_VALUE;
 }
 
-// Only with memory pools, which this device has not.
-DRIVER cuMemAllocAsync(void **, size_t, Stream *) { return INVALID_VALUE; }
+DRIVER cuMemFreeAsync(void *pointer, Stream *) { return cuMemFree_v2(pointer); }
 
-DRIVER cuMemFreeAsync(void *, Stream *) { return INVALID_VALUE; }
-
-// A driver would capture copies and fills too, but no step has any: they are mistakes.
 DRIVER cuMemsetD8Async(void *pointer, unsigned char value, size_t size, Stream *) {
     CHECKED(ready_outside_captures());
     if (!memory::contains(pointer, size)) return INVALID_VALUE;
@@ -231,7 +226,7 @@ DRIVER cuLaunchKernel(const Kernel *kernel, unsigned x, unsigned y, unsigned z, 
                       unsigned threads_z, unsigned shared, Stream *stream, void **parameters, void **extra) {
     CHECKED(ready());
     bool is_grid = x > 0 && y > 0 && z > 0 && x <= 0x7fffffff && y <= 0xffff && z <= 0xffff;
-    bool is_block = threads > 0 && threads <= 1024 && threads_y == 1 && threads_z == 1;
+    bool is_block = threads > 0 && threads <= kernel->threads && threads_y == 1 && threads_z == 1;
     if (!is_grid || !is_block || shared || extra) return INVALID_VALUE;
     Launch work{kernel, kernel->bind(parameters), {x, y, z}, threads};
     if (stream && stream->capture) stream->capture->launches.push_back(std::move(work));
@@ -248,8 +243,6 @@ DRIVER cuStreamCreate(Stream **stream, unsigned) {
 DRIVER cuStreamDestroy_v2(Stream *stream) { return delete stream, SUCCESS; }
 
 DRIVER cuStreamSynchronize(Stream *) { return ready_outside_captures(); }
-
-DRIVER cuStreamWaitEvent(Stream *, Event *, unsigned) { return ready(); }
 
 DRIVER cuStreamBeginCapture_v2(Stream *stream, int) {
     CHECKED(ready());

@@ -17,6 +17,8 @@ struct Module;
 
 struct Kernel {
     const char *name;
+    // The most threads of a block.
+    unsigned threads;
     // Takes copies of the parameters that `values` lead to.
     Program (*bind)(void **values);
     Module *module;
@@ -34,6 +36,9 @@ struct Module {
 };
 
 std::vector<Module *> &modules();
+
+// What `__launch_bounds__` says.
+constexpr unsigned at_most(unsigned threads = 1024, unsigned = 0) { return threads; }
 
 template <auto kernel> struct Bound;
 
@@ -80,7 +85,6 @@ bool contains(const void *pointer, size_t size);
 std::string describe(const void *pointer);
 // Stops the process if a kernel wrote beside an allocation.
 void check();
-size_t total();
 
 }  // namespace memory
 

@@ -3,6 +3,7 @@
 #include "cuda.h"
 #include "emulator.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -12,15 +13,23 @@
 
 namespace emulator {
 
+// Written without the C library's streams: they want more room than the stack has on which faults are handled.
 void fail(const char *format, ...) {
     char text[512];
+    size_t len = snprintf(text, sizeof text, "emulated GPU: ");
+    auto add = [&](int printed) { len = std::min(len + printed, sizeof text - 2); };
+    const auto &[thread, block, threads, blocks] = place;
+    if (running) add(snprintf(text + len, sizeof text - len, "kernel %s, ", running));
+    if (running && threads.x > 0) {
+        const char *where = "block (%u, %u, %u), thread %u: ";
+        add(snprintf(text + len, sizeof text - len, where, block.x, block.y, block.z, thread.x));
+    }
     va_list values;
     va_start(values, format);
-    vsnprintf(text, sizeof text, format, values);
+    add(vsnprintf(text + len, sizeof text - len, format, values));
     va_end(values);
-    const auto &[thread, block, threads, blocks] = place;
-    if (running) fprintf(stderr, "kernel %s, block (%u, %u, %u), thread %u: %s\n", running, block.x, block.y, block.z, thread.x, text);
-    else fprintf(stderr, "emulated GPU: %s\n", text);
+    text[len++] = '\n';
+    [[maybe_unused]] ssize_t written = write(STDERR_FILENO, text, len);
     abort();
 }
 

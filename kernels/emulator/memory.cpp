@@ -41,6 +41,11 @@ std::map<char *, Allocation> allocations;
 std::deque<Allocation> released;
 size_t in_use = 0;
 
+size_t total() {
+    const char *limit = getenv("TAPETUM_EMULATOR_MEMORY");
+    return limit ? strtoull(limit, nullptr, 10) : size_t(4) << 30;
+}
+
 // The allocation at an address, its guard pages included; null where there is none.
 const Allocation *at(const void *pointer) {
     const char *address = static_cast<const char *>(pointer);
@@ -55,11 +60,6 @@ bool is_beside(const char *from, const char *to) {
 }
 
 }  // namespace
-
-size_t total() {
-    const char *limit = getenv("TAPETUM_EMULATOR_MEMORY");
-    return limit ? strtoull(limit, nullptr, 10) : size_t(4) << 30;
-}
 
 void *allocate(size_t size) {
     std::lock_guard<std::mutex> held(lock);

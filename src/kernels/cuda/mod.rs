@@ -10,6 +10,8 @@ mod call;
 mod columns;
 mod driver;
 pub(crate) mod dropout;
+#[cfg(test)]
+mod emulation;
 mod gpu;
 mod graph;
 pub(crate) mod loss;
