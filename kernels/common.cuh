@@ -23,6 +23,11 @@ struct Divisor {
     }
 };
 
+// 0 for what is smaller than 2⁻⁶³, the square root of the smallest normal number, as on the CPU; NaN stays NaN.
+__device__ inline float flushed(float x) {
+    return fabsf(x) < 1.0842021724855044e-19f ? 0.0f : x;
+}
+
 // y = f(x), and f′ told from y; `alpha` is the slope of a leaky ReLU below 0. NaN stays NaN.
 struct Activation {
     enum Kind { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH };

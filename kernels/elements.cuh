@@ -11,11 +11,6 @@ __device__ inline int this_number() {
     return (int)(blockIdx.x * blockDim.x + threadIdx.x);
 }
 
-// 0 for what is smaller than 2⁻⁶³, the square root of the smallest normal number, as on the CPU; NaN stays NaN.
-__device__ inline float flushed(float x) {
-    return fabsf(x) < 1.0842021724855044e-19f ? 0.0f : x;
-}
-
 __device__ inline float infinity() {
     return __int_as_float(0x7f800000);
 }

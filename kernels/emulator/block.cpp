@@ -63,7 +63,7 @@ struct Stack {
     // As `emulator_switch` leaves a stack: six registers, then where to go on.
     void *fresh() {
         void **top = reinterpret_cast<void **>(memory + GUARD + STACK);
-        *--top = nullptr;
+        // Where a return address would be: a function begins 8 bytes beside a multiple of 16.
         *--top = nullptr;
         *--top = reinterpret_cast<void *>(thread_main);
         for (int i = 0; i < 6; ++i) *--top = nullptr;

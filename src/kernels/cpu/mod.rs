@@ -10,7 +10,7 @@ pub(crate) mod dropout;
 pub(crate) mod gemm;
 mod matrix;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 mod panels;
 mod parallel;
 pub(crate) mod peak;
@@ -21,7 +21,7 @@ mod scratch;
 mod slide;
 pub(crate) mod tail;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub(crate) mod update;
 pub(crate) mod vector;
 mod weight_gradient;

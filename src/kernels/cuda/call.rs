@@ -19,9 +19,10 @@ pub(crate) unsafe trait Parameter {
     fn passed(self) -> Self::Passed;
 }
 
+/// Types that are the same in Rust and in CUDA.
 macro_rules! as_it_is {
     ($($type:ty),+) => {$(
-        // SAFETY: the same number in Rust and in CUDA.
+        // SAFETY: a number, or a `repr(C)` struct of numbers that a header of `kernels` declares in the same order.
         unsafe impl Parameter for $type {
             type Passed = Self;
 
@@ -31,6 +32,8 @@ macro_rules! as_it_is {
         }
     )+};
 }
+
+pub(super) use as_it_is;
 
 as_it_is!(i32, u32, f32, u64);
 

@@ -81,6 +81,11 @@ impl<'a, T: Plain> Span<'a, T> {
         self.len
     }
 
+    /// Whether its values can be read four at a time.
+    pub fn holds_quads(self) -> bool {
+        self.pointer.is_multiple_of(4 * size_of::<T>() as u64)
+    }
+
     /// # Panics
     /// Where the part is not inside.
     pub fn part(self, range: impl RangeBounds<usize>) -> Self {

@@ -12,6 +12,7 @@ mod driver;
 pub(crate) mod dropout;
 #[cfg(test)]
 mod emulation;
+pub(crate) mod gemm;
 mod gpu;
 mod graph;
 pub(crate) mod loss;
@@ -22,6 +23,7 @@ pub(crate) mod pool2d;
 pub(crate) mod reduce;
 #[cfg(test)]
 mod testing;
+mod tile;
 pub(crate) mod update;
 mod windows;
 

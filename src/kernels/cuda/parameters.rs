@@ -1,6 +1,6 @@
 //! Parameters that several kernels take: `kernels/common.cuh`, from the other side.
 
-use super::call::Parameter;
+use super::call::{Parameter, as_it_is};
 use crate::kernels::cpu::activation::Activation;
 
 /// A size by which kernels divide numbers below 2³¹; see `common.cuh` for the why.
@@ -11,6 +11,8 @@ pub(crate) struct Divisor {
     multiplier: u32,
     shift: i32,
 }
+
+as_it_is!(Divisor);
 
 impl Divisor {
     /// # Panics

@@ -42,6 +42,15 @@ pub fn same_bits(mut work: impl FnMut() -> Vec<f32>) -> Vec<f32> {
     first
 }
 
+/// `bound` is the sum of the magnitudes of each number's terms.
+pub fn close(found: &[f32], expected: &[f64], bound: &[f64], tolerance: f64, what: &str) {
+    assert_eq!((found.len(), bound.len()), (expected.len(), expected.len()));
+    for (at, ((&found, expected), bound)) in found.iter().zip(expected).zip(bound).enumerate() {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error <= tolerance * bound, "{what}: number {at} is {found} instead of {expected}");
+    }
+}
+
 /// Of the launches from this thread: 0 forward, 1 backwards, 2 random, -1 each in turn. A real GPU has its own.
 fn choose_order(order: i32) {
     let Some(driver) = emulator::driver() else { return };

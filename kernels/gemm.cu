@@ -1,0 +1,100 @@
+// A dense layer's three products.     x [N,D]  w [D,F]  b [F]  y, dy [N,F]
+//     y[n,f] = f(b[f] + Σ_d x[n,d]·w[d,f])
+//     dx[n,d] = Σ_f dy[n,f]·w[d,f]
+//     dw[d,f] = Σ_n x[n,d]·dy[n,f]
+// All overwrite. Sums that are cut into parts go to [splits][rows][columns], and `sum` adds them up.
+#include "matrix.cuh"
+#include "parts.cuh"
+
+// Whether runs of four may be read at once, of the left and of the right factor.
+struct Quads {
+    int a, b;
+};
+
+__device__ inline Store whole_or_part(const Cut &cut, const float *bias, Activation activation, float *y) {
+    if (cut.splits.size > 1) return Store::part(y, cut, cut.columns);
+    return {y, cut.columns, bias, activation, false, nullptr};
+}
+
+template <class Sums>
+__device__ void forward(
+    const Cut &cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
+) {
+    Lines a = {x, cut.rows, cut.depth, quads.a != 0};
+    Columns b = {w, cut.columns, cut.columns, quads.b != 0};
+    multiply<Sums>(a, b, cut, whole_or_part(cut, bias, activation, y));
+}
+
+template <class Sums>
+__device__ void input_gradient(const Cut &cut, Quads quads, const float *dy, const float *w, float *dx) {
+    Lines a = {dy, cut.rows, cut.depth, quads.a != 0};
+    Lines b = {w, cut.columns, cut.depth, quads.b != 0};
+    multiply<Sums>(a, b, cut, whole_or_part(cut, nullptr, {Activation::LINEAR, 0.0f}, dx));
+}
+
+template <class Sums>
+__device__ void weight_gradient(const Cut &cut, Quads quads, const float *x, const float *dy, float *dw) {
+    Columns a = {x, cut.rows, cut.rows, quads.a != 0};
+    Columns b = {dy, cut.columns, cut.columns, quads.b != 0};
+    multiply<Sums>(a, b, cut, whole_or_part(cut, nullptr, {Activation::LINEAR, 0.0f}, dw));
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) forward_small(
+    Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
+) {
+    forward<Small>(cut, quads, x, w, bias, activation, y);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) forward_narrow(
+    Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
+) {
+    forward<Narrow>(cut, quads, x, w, bias, activation, y);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) forward_wide(
+    Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
+) {
+    forward<Wide>(cut, quads, x, w, bias, activation, y);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_small(
+    Cut cut, Quads quads, const float *dy, const float *w, float *dx
+) {
+    input_gradient<Small>(cut, quads, dy, w, dx);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_narrow(
+    Cut cut, Quads quads, const float *dy, const float *w, float *dx
+) {
+    input_gradient<Narrow>(cut, quads, dy, w, dx);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_wide(
+    Cut cut, Quads quads, const float *dy, const float *w, float *dx
+) {
+    input_gradient<Wide>(cut, quads, dy, w, dx);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_small(
+    Cut cut, Quads quads, const float *x, const float *dy, float *dw
+) {
+    weight_gradient<Small>(cut, quads, x, dy, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_narrow(
+    Cut cut, Quads quads, const float *x, const float *dy, float *dw
+) {
+    weight_gradient<Narrow>(cut, quads, x, dy, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_wide(
+    Cut cut, Quads quads, const float *x, const float *dy, float *dw
+) {
+    weight_gradient<Wide>(cut, quads, x, dy, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(SUM_THREADS) sum(
+    const float *parts, int count, int size, const float *bias, Divisor columns, Activation activation, float *y
+) {
+    sum_parts(parts, count, size, bias, columns, activation, y);
+}
