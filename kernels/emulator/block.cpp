@@ -112,12 +112,13 @@ struct Block {
     void leave() { emulator_switch(&threads[place.thread.x].kept, scheduler); }
 };
 
-thread_local Block block;
+// That of this host thread, while a kernel runs.
+__thread Block *block __attribute__((tls_model("initial-exec"))) = nullptr;
 
 void thread_main() {
-    block.launch->program();
-    block.threads[place.thread.x].state = State::DONE;
-    block.leave();
+    block->launch->program();
+    block->threads[place.thread.x].state = State::DONE;
+    block->leave();
     fail("a thread that was done went on");
 }
 
@@ -186,28 +187,28 @@ void Block::stuck() {
 }  // namespace
 
 void meet_block(const char *site) {
-    Thread &thread = block.threads[place.thread.x];
+    Thread &thread = block->threads[place.thread.x];
     thread.state = State::AT_BLOCK;
     thread.site = site;
-    ++block.waiting;
-    block.leave();
+    ++block->waiting;
+    block->leave();
 }
 
 const void *meet_warp(const char *site, const void *given, size_t size) {
     unsigned index = place.thread.x;
-    Warp &warp = block.warps[index / WARP];
+    Warp &warp = block->warps[index / WARP];
     char *all = warp.given[warp.meetings % 2];
     if (size > LARGEST_GIFT) fail("%zu bytes are too many for a warp to exchange", size);
     memcpy(all + index % WARP * size, given, size);
-    block.threads[index].site = site;
+    block->threads[index].site = site;
     if (++warp.waiting < WARP) {
-        block.threads[index].state = State::AT_WARP;
-        block.leave();
+        block->threads[index].state = State::AT_WARP;
+        block->leave();
         return all;
     }
     for (unsigned lane = 0, first = index - index % WARP; lane < WARP; ++lane) {
-        if (block.threads[first + lane].site != site) block.stuck();
-        block.threads[first + lane].state = State::READY;
+        if (block->threads[first + lane].site != site) block->stuck();
+        block->threads[first + lane].state = State::READY;
     }
     warp.waiting = 0;
     ++warp.meetings;
@@ -224,12 +225,14 @@ void run(const Launch &launch) {
     size_t start = order == RANDOM ? random_bits() % blocks : 0, step = 1;
     if (order == RANDOM) do step = 1 + random_bits() % blocks; while (std::gcd(step, blocks) != 1);
     running = launch.kernel->name;
+    static thread_local Block own;
+    block = &own;
     place.block_size = {launch.threads, 1, 1};
     place.grid_size = {x, y, z};
     for (size_t i = 0; i < blocks; ++i) {
         size_t at = order == REVERSE ? blocks - 1 - i : (start + i * step) % blocks;
         place.block = {unsigned(at % x), unsigned(at / x % y), unsigned(at / x / y)};
-        block.run(launch, order);
+        block->run(launch, order);
     }
     place.block_size = {0, 0, 0};
     memory::check();

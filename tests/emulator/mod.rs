@@ -1,5 +1,6 @@
 //! A GPU for the tests: the CPU, through a driver that is built of the kernels' sources (kernels/emulator), or with
 //! `TAPETUM_CUDA_TESTS=device` a real one.
+#![allow(unsafe_code, reason = "a library is loaded")]
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::path::PathBuf;
