@@ -210,3 +210,185 @@ pub(crate) fn input_gradient(
     // SAFETY: a thread writes numbers of its rows of dx, and reads the outputs whose windows they lie in.
     unsafe { call.launch(of.grid(), THREADS) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Buffer;
+    use super::super::testing::{gpu, poisoned, same_bits};
+    use super::*;
+    use crate::kernels::cpu::activation::Activation;
+    use crate::kernels::cpu::naive;
+    use crate::kernels::cpu::pool2d::Pool2DShape;
+    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes, winners};
+    use crate::random::{Key, Random};
+    use crate::shape::{Padding, Window2D};
+    use crate::simd::largest::NO_TAP;
+
+    #[test]
+    fn statistics_agree_with_the_formula() {
+        let (gpu, mut random) = (gpu(), Key::new(1).named("statistics").stream());
+        let named = [[1, 1], [9000, 1], [5000, 3], [70_001, 2], [300, 130], [130, 700], [40_000, 8]];
+        let drawn = (0..40).map(|_| [1 + random.below(2000), draw_size(6, &mut random)]).collect::<Vec<_>>();
+        for shape in named.into_iter().chain(drawn) {
+            // Means up to a thousand deviations away.
+            let ([rows, channels], far) = (shape, [0.0, 1.0, 1000.0][random.below(3)]);
+            let x: Vec<_> = draw(rows * channels, &mut random).iter().map(|x| f64::from((x + far) as f32)).collect();
+            let mean_of = |x: &[f64]| -> Vec<f64> {
+                (0..channels).map(|c| x.iter().skip(c).step_by(channels).sum::<f64>() / rows as f64).collect()
+            };
+            let means = mean_of(&x);
+            let squares: Vec<_> = x.iter().enumerate().map(|(at, x)| (x - means[at % channels]).powi(2)).collect();
+            let x_at = Buffer::of(&gpu, &cast::<f32>(&x)).unwrap();
+            let found = same_bits(|| {
+                let [mean, variance, room] = [channels, channels, scratch(shape)].map(|len| poisoned(&gpu, len));
+                statistics(&gpu, shape, x_at.span(), mean.span(), variance.span(), room.span()).unwrap();
+                [mean, variance].map(|found| found.read(&gpu).unwrap()).concat()
+            });
+            let (mean, variance) = found.split_at(channels);
+            close(mean, &means, &mean_of(&magnitudes(&x)), &format!("mean of {shape:?}"));
+            close(variance, &mean_of(&squares), &mean_of(&squares), &format!("variance of {shape:?}, {far} away"));
+        }
+    }
+
+    /// Numbers of few bits: normalised without an error, often the same, so that pooling has ties to decide.
+    struct Case {
+        /// [N, H, W, C]
+        picture: [usize; 4],
+        tail: Tail,
+        /// μ, r, γ, β
+        channels: [Vec<f64>; 4],
+        x: Vec<f64>,
+        /// Of the output.
+        dy: Vec<f64>,
+    }
+
+    impl Case {
+        fn draw(picture: [usize; 4], tail: Tail, random: &mut Random) -> Self {
+            let mut grid = |len: usize, step: f64| -> Vec<f64> {
+                (0..len).map(|_| step * (random.below(15) as f64 - 7.0)).collect()
+            };
+            let [n, h, w, c] = picture;
+            let r = grid(c, 1.0).iter().map(|n| 2.0f64.powi(*n as i32 / 4)).collect();
+            let channels = [grid(c, 0.5), r, grid(c, 0.25), grid(c, 0.5)];
+            let [ph, pw] = tail.output([h, w]);
+            Self { picture, tail, channels, x: grid(n * h * w * c, 1.0), dy: grid(n * ph * pw * c, 0.125) }
+        }
+
+        /// Number `of` of the channel that number `at` of x belongs to.
+        fn channel(&self, of: usize, at: usize) -> f64 {
+            self.channels[of][at % self.picture[3]]
+        }
+
+        fn each(&self, number: impl Fn(usize) -> f64) -> Vec<f64> {
+            (0..self.x.len()).map(number).collect()
+        }
+
+        /// Of each channel.
+        fn sum(&self, number: impl Fn(usize) -> f64) -> Vec<f64> {
+            let c = self.picture[3];
+            (0..c).map(|first| (first..self.x.len()).step_by(c).map(&number).sum()).collect()
+        }
+
+        fn check(&self) {
+            let Self { picture: [n, _, _, c], tail, .. } = *self;
+            let what = format!("{:?} {tail:?}", self.picture);
+            let normal = self.each(|i| (self.x[i] - self.channel(0, i)) * self.channel(1, i));
+            let mut y = self.each(|i| self.channel(2, i) * normal[i] + self.channel(3, i));
+            let (mut won, mut dense) = (vec![], self.dy.clone());
+            if let Some(geometry) = tail.pool {
+                let shape = Pool2DShape { batch: n, geometry, channels: c };
+                let (largest, taps) = naive::max_forward(&shape, &y);
+                (won, y) = (winners(tail.activation, &largest, &taps), largest);
+                let met = self.dy.iter().zip(&won).map(|(&dy, &winner)| if winner == NO_TAP { 0.0 } else { dy });
+                dense = naive::max_backward(&shape, &taps, &met.collect::<Vec<_>>());
+            }
+            let y: Vec<f32> = y.iter().map(|&y| tail.activation.value(y as f32)).collect();
+
+            let (found, found_won) = self.found();
+            let (forward, back) = found.split_at(2 * y.len());
+            assert_eq!(forward, y.repeat(2), "{what}");
+            assert_eq!(found_won, won, "{what}");
+            let (sums, dx) = back.split_at(2 * c);
+
+            let [dbeta, dgamma] = [self.sum(|i| dense[i]), self.sum(|i| dense[i] * normal[i])];
+            let bounds = [self.sum(|i| dense[i].abs()), self.sum(|i| (dense[i] * normal[i]).abs())];
+            close(&sums[..c], &dgamma, &bounds[1], &format!("dγ {what}"));
+            close(&sums[c..], &dbeta, &bounds[0], &format!("dβ {what}"));
+            let pixels = (self.x.len() / c) as f64;
+            let scale = |i: usize| self.channel(2, i) * self.channel(1, i);
+            let expected = self.each(|i| scale(i) * (dense[i] - (dbeta[i % c] + normal[i] * dgamma[i % c]) / pixels));
+            let bound = self.each(|i| {
+                let means = (bounds[0][i % c] + normal[i].abs() * bounds[1][i % c]) / pixels;
+                scale(i).abs() * (dense[i].abs() + means)
+            });
+            close(dx, &expected, &bound, &format!("dx {what}"));
+        }
+
+        /// y twice, dγ, dβ, dx and the winners.
+        fn found(&self) -> (Vec<f32>, Vec<u8>) {
+            let (gpu, Self { picture, tail, .. }) = (gpu(), self);
+            let of = |numbers: &[f64]| Buffer::of(&gpu, &cast::<f32>(numbers)).unwrap();
+            let (x, dy, channels) = (of(&self.x), of(&self.dy), self.channels.each_ref().map(|numbers| of(numbers)));
+            let [mean, inverse_deviation, gamma, beta] = channels.each_ref().map(Buffer::span);
+            let norm = Norm { mean, inverse_deviation, gamma, beta };
+            let winners = Buffer::of(&gpu, &vec![99u8; tail.pool.map_or(0, |_| self.dy.len())]).unwrap();
+            let pool = tail.pool.map(|pool| (pool, winners.span()));
+            let [n, h, w, c] = *picture;
+            let room = scratch([n * h * w, c]);
+            let found = same_bits(|| {
+                let sizes = [self.dy.len(), self.dy.len(), c, c, self.x.len(), room];
+                let [y, without, dgamma, dbeta, dx, room] = sizes.map(|len| poisoned(&gpu, len));
+                forward(&gpu, *picture, x.span(), &norm, tail, y.span(), pool.map(|(_, winners)| winners)).unwrap();
+                forward(&gpu, *picture, x.span(), &norm, tail, without.span(), None).unwrap();
+                let (x, dy, sums) = (x.span(), dy.span(), [dgamma.span(), dbeta.span()]);
+                parameter_gradients(&gpu, *picture, x, &norm, dy, pool, sums[0], sums[1], room.span()).unwrap();
+                input_gradient(&gpu, *picture, x, &norm, dy, pool, sums[0], sums[1], dx.span()).unwrap();
+                [y, without, dgamma, dbeta, dx].map(|found| found.read(&gpu).unwrap()).concat()
+            });
+            (found, winners.read(&gpu).unwrap())
+        }
+    }
+
+    #[test]
+    fn every_pass_agrees_with_the_formula() {
+        let mut random = Key::new(2).named("normalization").stream();
+        let large = [[7, 64, 16, 3], [5, 9, 31, 33], [3, 8, 8, 300], [3000, 1, 1, 32], [9, 40, 40, 1]];
+        for round in 0..120 {
+            let [h, w] = [(); 2].map(|()| 1 + random.below(9));
+            let drawn = [1 + round % 4, h, w, draw_size(6, &mut random)];
+            let picture = large.get(round / 2).copied().unwrap_or(drawn);
+            let kernel = [1 + random.below(3), 1 + random.below(3)];
+            let window = Window2D {
+                kernel,
+                stride: kernel.map(|size| size + random.below(2)),
+                padding: [Padding::Valid, Padding::Same][random.below(2)],
+                ceil_mode: random.chance(0.5),
+                ..Window2D::new(1)
+            };
+            let pool = window.over("batch_norm", [picture[1], picture[2]]).ok().filter(|_| round % 2 == 0);
+            let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][round % 3];
+            Case::draw(picture, Tail { activation, pool }, &mut random).check();
+        }
+    }
+
+    #[test]
+    fn deviations_and_moving_averages_agree_with_the_formula() {
+        let (gpu, mut random) = (gpu(), Key::new(3).named("normalization").stream());
+        for len in [1, 256, 300] {
+            let [variance, moving] = [(); 2].map(|()| magnitudes(&draw(len, &mut random)));
+            let [variance_at, moving_at] = [&variance, &moving].map(|of| Buffer::of(&gpu, &cast::<f32>(of)).unwrap());
+            let r = poisoned(&gpu, len);
+            inverse_deviation(&gpu, variance_at.span(), 1e-3, r.span()).unwrap();
+            let expected: Vec<_> = variance.iter().map(|variance| (variance + 1e-3).sqrt().recip()).collect();
+            close(&r.read(&gpu).unwrap(), &expected, &expected, "r");
+
+            let control = Buffer::of(&gpu, &[0, 1, 0, 0]).unwrap();
+            follow(&gpu, control.span(), moving_at.span(), variance_at.span(), 0.99).unwrap();
+            assert_eq!(moving_at.read(&gpu).unwrap(), cast::<f32>(&moving), "a training that is halted");
+            control.span().write(&gpu, &[5, 0, 0, 0]).unwrap();
+            follow(&gpu, control.span(), moving_at.span(), variance_at.span(), 0.99).unwrap();
+            let expected: Vec<_> = moving.iter().zip(&variance).map(|(m, new)| 0.99 * m + 0.01 * new).collect();
+            close(&moving_at.read(&gpu).unwrap(), &expected, &expected, "a moving average");
+        }
+    }
+}

@@ -72,3 +72,63 @@ fn chunk(count: usize) -> usize {
     assert!(count <= i32::MAX as usize - (1 << 16), "kernels count in 31 bits");
     count.div_ceil(1024).max(16 * THREADS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Buffer;
+    use super::super::testing::{gpu, poisoned, same_bits};
+    use super::*;
+    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes};
+    use crate::random::Key;
+
+    #[test]
+    fn sums_agree_with_the_formula() {
+        let (gpu, mut random) = (gpu(), Key::new(1).named("reduce").stream());
+        let named = [[0, 3], [1, 1], [9001, 32], [70_001, 3], [100_003, 1], [4099, 33], [3, 5000], [200, 700]];
+        let drawn = (0..40).map(|_| [random.below(3000), draw_size(7, &mut random)]).collect::<Vec<_>>();
+        for shape in named.into_iter().chain(drawn) {
+            let [rows, columns] = shape;
+            let x = draw(rows * columns, &mut random);
+            let sum = |x: &[f64]| (0..columns).map(|f| x.iter().skip(f).step_by(columns).sum()).collect::<Vec<f64>>();
+            let numbers = Buffer::of(&gpu, &cast::<f32>(&x)).unwrap();
+            let found = same_bits(|| {
+                let (sums, room) = (poisoned(&gpu, columns), poisoned(&gpu, scratch(shape)));
+                sum_rows(&gpu, shape, numbers.span(), sums.span(), room.span()).unwrap();
+                sums.read(&gpu).unwrap()
+            });
+            close(&found, &sum(&x), &sum(&magnitudes(&x)), &format!("{shape:?}"));
+        }
+    }
+
+    #[test]
+    fn the_first_gradient_that_is_not_finite_halts() {
+        let (gpu, mut random) = (gpu(), Key::new(2).named("reduce").stream());
+        for len in [1, 200, 4096, 4097, 50_000] {
+            let mut g = draw(len, &mut random);
+            let squares: f64 = g.iter().map(|g| g * g).sum();
+            let [first, second] = [random.below(len), random.below(len)];
+            for (halted, wrong) in [(0, f64::NAN), (0, f64::INFINITY), (0, f64::NEG_INFINITY), (7, f64::NAN)] {
+                let run = |g: &[f64]| {
+                    let control = Buffer::of(&gpu, &[3u32, halted, 0, 0]).unwrap();
+                    let (norm, room) = (Buffer::of(&gpu, &[f64::NAN]).unwrap(), poisoned(&gpu, check_scratch(len)));
+                    let g = Buffer::of(&gpu, &cast::<f32>(g)).unwrap();
+                    same_bits(|| {
+                        control.span().write(&gpu, &[3, halted, 0, 0]).unwrap();
+                        check(&gpu, g.span(), control.span(), norm.span(), room.span()).unwrap();
+                        norm.read(&gpu).unwrap().iter().map(|&norm| norm as f32).collect()
+                    });
+                    (control.read(&gpu).unwrap(), norm.read(&gpu).unwrap()[0])
+                };
+                let (control, norm) = run(&g);
+                assert!((norm - squares).abs() <= 1e-12 * squares, "{norm} instead of {squares}");
+                assert_eq!(control, [3, halted, 0, 0]);
+                let kept = [g[first], g[second]];
+                (g[second], g[first]) = (wrong, wrong);
+                let (control, norm) = run(&g);
+                let expected = if halted == 0 { 1 + first.min(second) as u32 } else { halted };
+                assert!(!norm.is_finite() && control == [3, expected, 0, 0], "{control:?}");
+                (g[second], g[first]) = (kept[1], kept[0]);
+            }
+        }
+    }
+}

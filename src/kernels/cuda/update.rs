@@ -95,3 +95,169 @@ pub(crate) fn advance(gpu: &Gpu, control: Span<'_, u32>) -> Result<()> {
     // SAFETY: one thread, and `control` is one.
     unsafe { call.launch([1, 1, 1], 1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Buffer;
+    use super::super::testing::{gpu, same_bits};
+    use super::*;
+    use crate::kernels::cpu::testing::{cast, close, draw, magnitudes};
+    use crate::kernels::cpu::update as cpu;
+    use crate::random::{Key, Random};
+
+    const ALL: [Rule; 4] = [Rule::Adam, Rule::Descend, Rule::Roll { nesterov: false }, Rule::Roll { nesterov: true }];
+
+    /// A step's numbers, its entries, and where the decayed ones end.
+    #[derive(Clone)]
+    struct Case {
+        rule: Rule,
+        row: [f32; ROW],
+        decayed: usize,
+        theta: Vec<f32>,
+        g: Vec<f32>,
+        moments: [Vec<f32>; 2],
+        average: Option<Vec<f32>>,
+        halted: u32,
+    }
+
+    impl Case {
+        fn draw(rule: Rule, len: usize, random: &mut Random) -> Self {
+            let row = [(0.9, 1.0), (0.9, 1.0), (1e-4, 0.5), (1e-8, 0.1), (0.01, 1.0), (0.001, 1.0), (0.01, 1.0)];
+            let mut row = row.map(|(low, high)| random.uniform(low, high) as f32).to_vec();
+            row.push([0.0, 0.5, 1e6][random.below(3)]);
+            let [theta, g, m, v] = [(); 4].map(|()| cast::<f32>(&draw(len, random)));
+            let average = random.chance(0.5).then(|| cast::<f32>(&draw(len, random)));
+            let v = v.iter().map(|v| v.abs()).collect();
+            let (row, decayed) = (row.try_into().unwrap(), random.below(len + 1));
+            Self { rule, row, decayed, theta, g, moments: [m, v], average, halted: 0 }
+        }
+
+        fn used(&self) -> usize {
+            match self.rule {
+                Rule::Adam => 2,
+                Rule::Descend => 0,
+                Rule::Roll { .. } => 1,
+            }
+        }
+
+        /// θ, the moments that the rule knows, and the average, one after the other.
+        fn found(&self) -> Vec<f32> {
+            let (gpu, nan) = (gpu(), [f32::NAN; ROW]);
+            let rows = Buffer::of(&gpu, &[nan, self.row, nan].concat()).unwrap();
+            let control = Buffer::of(&gpu, &[1, self.halted, 0, 0]).unwrap();
+            let squares = self.g.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+            let (norm, g) = (Buffer::of(&gpu, &[squares]).unwrap(), Buffer::of(&gpu, &self.g).unwrap());
+            same_bits(|| {
+                let of = |numbers: &[f32]| Buffer::of(&gpu, numbers).unwrap();
+                let (theta, [m, v]) = (of(&self.theta), self.moments.each_ref().map(|moment| of(moment)));
+                let average = self.average.as_deref().map(of);
+                let moments = [0, 1].map(|k| if k < self.used() { [m.span(), v.span()][k] } else { Span::none() });
+                let average_at = average.as_ref().map_or(Span::none(), Buffer::span);
+                let (rows, control, theta_at) = (rows.span(), control.span(), theta.span());
+                let (g, norm) = (g.span(), norm.span());
+                apply(&gpu, self.rule, rows, control, self.decayed, theta_at, g, moments, average_at, norm).unwrap();
+                let all = [Some(theta_at), Some(moments[0]), Some(moments[1]), Some(average_at)];
+                all.into_iter().flatten().flat_map(|span| span.read(&gpu).unwrap()).collect()
+            })
+        }
+
+        /// The same by the rules in f64, and the sizes of the terms.
+        fn expected(&self) -> [Vec<f64>; 2] {
+            let row = self.row.map(f64::from);
+            let [_, _, rate, epsilon, c1, c2, c, clip] = row;
+            let norm = self.g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let factor = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+            let mut columns = [(); 4].map(|()| Vec::new());
+            for i in 0..self.theta.len() {
+                let [theta, g, m, v] =
+                    [&self.theta, &self.g, &self.moments[0], &self.moments[1]].map(|of| f64::from(of[i]));
+                let (theta, g) = (theta * if i < self.decayed { row[0] } else { row[1] }, g * factor);
+                let (mut entries, moved) = match self.rule {
+                    Rule::Adam => {
+                        let (moved, [m_new, v_new]) =
+                            cpu::Rule::entry(cpu::Adam::new(rate, epsilon, [c1, c2]), theta, g, [m, v]);
+                        let [m_size, v_size] = [m.abs() + g.abs(), v + g * g];
+                        // An error of v, relative to v, is that of the quotient.
+                        let size = rate * m_size * (1.0 + v_size / v_new) / (v_new.sqrt() + epsilon);
+                        (vec![[moved, theta.abs() + size], [m_new, m_size], [v_new, v_size]], moved)
+                    }
+                    Rule::Descend => {
+                        let (moved, []) = cpu::Rule::entry(cpu::Descend { rate }, theta, g, []);
+                        (vec![[moved, theta.abs() + rate * g.abs()]], moved)
+                    }
+                    Rule::Roll { nesterov } => {
+                        let (moved, [u]) = cpu::Rule::entry(cpu::Roll { rate, mu: c2, nesterov }, theta, g, [m]);
+                        let size = c2 * m.abs() + rate * g.abs();
+                        (vec![[moved, theta.abs() + size + rate * g.abs()], [u, size]], moved)
+                    }
+                };
+                if let Some(average) = &self.average {
+                    let a = f64::from(average[i]);
+                    let size = a.abs() + entries[0][1];
+                    entries.push([cpu::Rule::entry(cpu::Average { c }, a, moved, []).0, size]);
+                }
+                columns.iter_mut().zip(entries).for_each(|(column, entry)| column.push(entry));
+            }
+            [0, 1].map(|of| columns.iter().flatten().map(|entry: &[f64; 2]| entry[of]).collect())
+        }
+    }
+
+    #[test]
+    fn drawn_steps_agree_with_the_rules() {
+        let mut random = Key::new(1).named("update").stream();
+        for (round, rule) in (0..20).flat_map(|round| ALL.map(|rule| (round, rule))) {
+            let len = [0, 1, 256, 257, 3000].get(round).copied().unwrap_or(random.below(600));
+            let mut case = Case::draw(rule, len, &mut random);
+            let [expected, sizes] = case.expected();
+            close(&case.found(), &expected, &sizes, &format!("{rule:?} of {len}"));
+            case.halted = 1;
+            let mut kept = case.theta.clone();
+            case.moments[..case.used()].iter().for_each(|moment| kept.extend(moment));
+            kept.extend(case.average.iter().flatten());
+            assert_eq!(case.found(), kept, "a training that is halted");
+        }
+    }
+
+    #[test]
+    fn what_dies_becomes_0_where_the_cpu_has_it_so() {
+        for rule in ALL {
+            // Powers of two, so that nothing is rounded.
+            let powers: Vec<_> = (0..60).map(|i| 2f32.powi(-2 * i)).collect();
+            let [theta, g, m, v] = [0, 7, 13, 29].map(|by| [&powers[by..], &powers[..by]].concat());
+            let row = [0.5, 0.5, 0.25, 1e-7, 0.5, 0.25, 0.5, 0.0];
+            let case = Case { rule, row, decayed: 0, theta, g, moments: [m, v], average: None, halted: 0 };
+            let mut theta = case.theta.clone();
+            let [m, v] = &mut case.moments.clone();
+            match rule {
+                Rule::Adam => cpu::apply(cpu::Adam::new(0.25, 1e-7, [0.5, 0.25]), 0.5, &mut theta, &case.g, [m, v]),
+                Rule::Descend => cpu::apply(cpu::Descend { rate: 0.25 }, 0.5, &mut theta, &case.g, []),
+                Rule::Roll { nesterov } => {
+                    cpu::apply(cpu::Roll { rate: 0.25, mu: 0.25, nesterov }, 0.5, &mut theta, &case.g, [m]);
+                }
+            }
+            let zeros = |numbers: &[f32]| numbers.iter().map(|&number| number == 0.0).collect::<Vec<_>>();
+            let moments = [m.as_slice(), v][..case.used()].concat();
+            let found = zeros(&case.found());
+            assert!(found.contains(&true) && found == zeros(&[theta, moments].concat()), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_counts_unless_halted() {
+        let gpu = gpu();
+        for (halted, step) in [(0, 8), (3, 7)] {
+            let control = Buffer::of(&gpu, &[7, halted, 0, 0]).unwrap();
+            advance(&gpu, control.span()).unwrap();
+            assert_eq!(control.read(&gpu).unwrap(), [step, halted, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn the_norm_is_as_large_as_f64_can_hold() {
+        let mut case = Case::draw(Rule::Descend, 3, &mut Key::new(2).stream());
+        (case.g, case.row[7], case.average) = (vec![3e38; 3], 0.5, None);
+        let [expected, sizes] = case.expected();
+        close(&case.found(), &expected, &sizes, "clipped");
+        assert!(magnitudes(&case.found()).iter().all(|theta| *theta < 2.0));
+    }
+}
