@@ -111,7 +111,6 @@ impl Error {
         Self::File { path: path.as_ref().to_path_buf(), source: source.into() }
     }
 
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the CPU is always there"))]
     pub(crate) fn device(device: impl fmt::Display, message: impl Into<String>) -> Self {
         Self::Device { device: device.to_string(), message: message.into() }
     }

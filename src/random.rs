@@ -42,6 +42,12 @@ impl Key {
         mix(self.0.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
+    /// What `bits` begins with, for a device that draws them itself.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// The stream itself, from its start.
     pub fn stream(self) -> Random {
         Random(ChaCha8Rng::seed_from_u64(self.0))

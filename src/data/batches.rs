@@ -109,26 +109,36 @@ impl<'a> Batches<'a> {
     /// # Errors
     /// Where a sample cannot be read, or labels and values are mixed.
     pub fn batch(&self, step: u64) -> Result<Batch> {
-        let steps = self.steps_per_pass() as u64;
-        let (pass, place) = (step / steps, (step % steps) as usize);
-        let order = self.pass(pass);
-        let rest = &order[place * self.batch_size..];
-        let indices = rest[..self.batch_size.min(rest.len())].to_vec();
-
+        let (indices, key) = self.drawn(step);
         let shape = [&[indices.len()], self.data.sample_shape()].concat();
         let volume = self.data.sample_shape().iter().product();
         let mut x = vec![0.0; indices.len() * volume];
-        let key = self.augment.at(pass);
         let read = |(out, &index): (&mut [f32], &usize)| self.data.read(index, key.at(index as u64), out);
         let samples = x.par_chunks_mut(volume).zip(&indices);
         // Collected before they are looked at, so that of several errors always the first is told.
         samples.map(read).collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
-        Ok(Batch {
-            x: ArrayD::from_shape_vec(IxDyn(&shape), x).expect("a number for each entry was read"),
-            target: self.target(&indices)?,
-            weights: self.weights(&indices),
-            indices,
-        })
+        let x = ArrayD::from_shape_vec(IxDyn(&shape), x).expect("a number for each entry was read");
+        self.labelled(indices, x)
+    }
+
+    /// The samples of one step, and the key from which sample i draws its numbers `at(i)`.
+    pub(crate) fn drawn(&self, step: u64) -> (Vec<usize>, Key) {
+        let steps = self.steps_per_pass() as u64;
+        let (pass, place) = (step / steps, (step % steps) as usize);
+        let order = self.pass(pass);
+        let rest = &order[place * self.batch_size..];
+        (rest[..self.batch_size.min(rest.len())].to_vec(), self.augment.at(pass))
+    }
+
+    /// How many samples a step has.
+    pub(crate) fn size(&self, step: u64) -> usize {
+        let place = (step % self.steps_per_pass() as u64) as usize;
+        self.batch_size.min(self.data.len() - place * self.batch_size)
+    }
+
+    /// The batch of these samples, with `x` for what was read of them.
+    pub(crate) fn labelled(&self, indices: Vec<usize>, x: ArrayD<f32>) -> Result<Batch> {
+        Ok(Batch { x, target: self.target(&indices)?, weights: self.weights(&indices), indices })
     }
 
     /// The samples in the order of one pass.

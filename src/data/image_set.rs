@@ -2,6 +2,8 @@
 
 use super::{Augmentation, Dataset, Picture, Preprocessing, SampleTarget, expect_sample, split_places};
 use crate::error::{Error, Result};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::augment::Row;
 use crate::random::Key;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -209,6 +211,45 @@ impl ImageSet {
     /// The files that were left out when the set was loaded.
     pub fn skipped(&self) -> &[Skipped] {
         &self.store.skipped
+    }
+}
+
+/// The bytes behind a set of pictures, for a device that keeps them itself and makes samples of them.
+#[cfg(feature = "cuda")]
+pub(crate) struct Pictures<'a> {
+    /// [count, H, W, C]
+    pub bytes: &'a [u8],
+    /// [H, W, C]
+    pub shape: [usize; 3],
+    pub rescale: f32,
+    /// For each sample the picture that it is.
+    pub members: &'a [usize],
+    pub augmentation: Augmentation,
+}
+
+#[cfg(feature = "cuda")]
+impl Pictures<'_> {
+    /// How sample `index` is made with this key.
+    pub fn row(&self, index: usize, key: Key) -> Row {
+        let picture = u32::try_from(self.members[index]).expect("fewer than 2³² pictures");
+        self.augmentation.row(self.shape, key, picture)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl ImageSet {
+    /// The pictures, where all of them are in memory and a GPU can do what is to be done to them.
+    pub(crate) fn pictures(&self) -> Option<Pictures<'_>> {
+        let Store { preprocessing, shape, labels, bytes, .. } = &*self.store;
+        let augmentation = self.augmentation.clone().unwrap_or_default();
+        let fits = bytes.len() == labels.len() * self.store.volume() && u32::try_from(labels.len()).is_ok();
+        (fits && augmentation.is_affine() && augmentation.validate().is_ok()).then_some(Pictures {
+            bytes,
+            shape: *shape,
+            rescale: preprocessing.rescale,
+            members: &self.members,
+            augmentation,
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub use doctor::{
 };
 #[cfg(feature = "images")]
 pub use image_folder::{Damaged, ImageFolder, LoadOptions};
+#[cfg(feature = "cuda")]
+pub(crate) use image_set::Pictures;
 pub use image_set::{ImageSet, Skipped};
 pub use picture::Picture;
 pub use preprocessing::Preprocessing;

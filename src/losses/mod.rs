@@ -19,8 +19,10 @@ use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Layer;
 use crate::target::Target;
-pub use rows::Rows;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD};
+#[cfg(feature = "cuda")]
+pub(crate) use rows::Formula;
+pub use rows::Rows;
 use std::fmt::Debug;
 
 /// A mean over samples, kept so that means over batches of unequal size can be joined.

@@ -25,13 +25,19 @@ pub struct Rows {
     pub(crate) values: Vec<f32>,
     /// [N]: the sample's weight times its class's; 0 for those that do not count.
     pub(crate) weights: Vec<f32>,
-    /// [N]: the classes that an answer is compared with, or −1.
+    /// [N]: the classes that an answer is compared with; −1 for none.
     pub(crate) labels: Vec<i32>,
     /// The samples that count.
     pub(crate) count: usize,
 }
 
 impl Rows {
+    /// The samples whose answers are compared with a class.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn judged(&self) -> usize {
+        self.labels.iter().filter(|&&label| label >= 0).count()
+    }
+
     /// The rows of `loss`, where its target of one sample is smoothed by `smoothed`, and weighs what `weight` says.
     pub(super) fn new<E: Element, L: Terms<E>>(
         loss: &L,
@@ -62,9 +68,8 @@ impl Rows {
         }
         // As the judge of answers has it: a label beyond the network's classes is no class.
         if let (Target::Labels(labels), 2) = (target, shape.len()) {
-            for (to, &label) in rows.labels.iter_mut().zip(labels).filter(|(_, label)| loss.counts(**label)) {
-                *to = if label < outputs.max(2) { label as i32 } else { -1 };
-            }
+            let counting = rows.labels.iter_mut().zip(labels).filter(|(_, label)| loss.counts(**label));
+            counting.filter(|(_, label)| **label < outputs.max(2)).for_each(|(to, &label)| *to = label as i32);
         }
         Ok(rows)
     }

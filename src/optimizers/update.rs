@@ -4,6 +4,8 @@ use super::decay::WeightDecay;
 use super::moments::Slot;
 use crate::element::Element;
 use crate::kernels::cpu::update;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::update as gpu;
 
 /// What [`Optimizer::begin`](super::Optimizer::begin) gives.
 #[derive(Debug)]
@@ -24,6 +26,40 @@ pub struct Recipe<E> {
     pub(super) rate: f64,
     /// The names of the moments.
     pub(super) moments: &'static [&'static str],
+}
+
+#[cfg(feature = "cuda")]
+impl Recipe<f32> {
+    /// The names of the moments.
+    pub(crate) fn moments(&self) -> &'static [&'static str] {
+        self.moments
+    }
+
+    /// η
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The rule as the kernels know it.
+    pub(crate) fn on_gpu(&self) -> gpu::Rule {
+        match self.rule {
+            Rule::Adam(_) => gpu::Rule::Adam,
+            Rule::Descend(_) => gpu::Rule::Descend,
+            Rule::Roll(roll) => gpu::Rule::Roll { nesterov: roll.nesterov },
+        }
+    }
+
+    /// The step's row in the kernels' table: what is kept of parameters of several axes and of others, the rule's four
+    /// numbers, and then c of an average, and the largest norm of a gradient.
+    pub(crate) fn row(&self, average: f64, clip_norm: Option<f64>) -> [f32; 8] {
+        let [several, one] = [2, 1].map(|axes| self.decay.kept(self.rate, axes) as f32);
+        let [a, b, c, d] = match self.rule {
+            Rule::Adam(adam) => adam.numbers(),
+            Rule::Descend(descend) => [descend.rate, 0.0, 0.0, 0.0],
+            Rule::Roll(roll) => [roll.rate, 0.0, 0.0, roll.mu],
+        };
+        [several, one, a, b, c, d, average as f32, clip_norm.unwrap_or(0.0) as f32]
+    }
 }
 
 /// How parameters move.

@@ -6,6 +6,8 @@
 
 mod colour;
 mod erase;
+#[cfg(feature = "cuda")]
+mod on_gpu;
 mod sample;
 mod transform;
 
