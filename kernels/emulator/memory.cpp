@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <cwchar>
 #include <deque>
 #include <map>
 #include <sys/mman.h>
@@ -13,11 +14,10 @@
 namespace emulator {
 
 void poison(void *memory, size_t size) {
-    // NaN as a float and, twice, as a double.
-    const uint32_t nonsense = 0xfff5a5a5;
-    char *bytes = static_cast<char *>(memory);
-    for (; size >= sizeof nonsense; bytes += sizeof nonsense, size -= sizeof nonsense) memcpy(bytes, &nonsense, sizeof nonsense);
-    memset(bytes, 0xa5, size);
+    // NaN as a float and, twice, as a double. The C library's wide characters are the fastest way to fill with 32 bits.
+    static_assert(sizeof(wchar_t) == 4);
+    wmemset(static_cast<wchar_t *>(memory), wchar_t(0xfff5a5a5), size / 4);
+    memset(static_cast<char *>(memory) + size / 4 * 4, 0xa5, size % 4);
 }
 
 namespace memory {
