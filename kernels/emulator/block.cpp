@@ -107,6 +107,7 @@ struct Block {
 
     void run(const Launch &work, Order order);
     void resume(unsigned index);
+    void go_ahead(unsigned warp, Order order);
     void all_met();
     [[noreturn]] void stuck();
     void leave() { emulator_switch(&threads[place.thread.x].kept, scheduler); }
@@ -140,8 +141,10 @@ void Block::run(const Launch &work, Order order) {
         bool went_on = false;
         for (unsigned index : turns) {
             if (threads[index].state > State::READY) continue;
+            unsigned meetings = warps[index / WARP].meetings;
             resume(index);
             went_on = true;
+            if (warps[index / WARP].meetings != meetings) go_ahead(index / WARP, order);
         }
         if (waiting == work.threads) all_met();
         else if (!went_on) stuck();
@@ -163,6 +166,18 @@ void Block::resume(unsigned index) {
         free.push_back(std::move(thread.stack));
         ++done;
     }
+}
+
+// A warp that has met goes on until it waits for others: it is as far ahead of them as a warp can be.
+void Block::go_ahead(unsigned warp, Order order) {
+    unsigned meetings;
+    do {
+        meetings = warps[warp].meetings;
+        for (unsigned i = 0; i < WARP; ++i) {
+            unsigned index = warp * WARP + (order == REVERSE ? WARP - 1 - i : i);
+            if (threads[index].state == State::READY) resume(index);
+        }
+    } while (meetings != warps[warp].meetings);
 }
 
 void Block::all_met() {
