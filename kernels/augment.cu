@@ -1,8 +1,9 @@
-// y[i,j,k] = Σ_{u,v ∈ {0,1}} |1−u−α| · |1−v−β| · x[⌊p⌋+u, ⌊q⌋+v, k]     (p, q) = M · (i, j, 1)   α = p−⌊p⌋   β = q−⌊q⌋
+// y[i,j,k] = Σ_{u,v ∈ {0,1}} |1−u−α| · |1−v−β| · x[⌊p⌋+u, ⌊q⌋+v, k]
+// (p, q) = M · (i, j, 1)   α = p−⌊p⌋   β = q−⌊q⌋
 // x [count, H, W, C], bytes  →  y [N, H, W, C], times `rescale`
 //
-// One bilinear sampling, as in src/data/augment/sample.rs: places are whole pixels in the upper 32 bits and parts of one
-// in the lower, so that steps from pixel to pixel add up exactly and the same pixels are seen as on the CPU.
+// One bilinear sampling, as in src/data/augment/sample.rs: places are whole pixels in the upper 32 bits and parts of
+// one in the lower, so that steps from pixel to pixel add up exactly and the same pixels are seen as on the CPU.
 #include "common.cuh"
 #include "elements.cuh"
 
@@ -44,14 +45,9 @@ __device__ inline Fixed fixed(double x) {
     return (Fixed)round(x * (double)ONE);
 }
 
-// a·b + c, rounded twice as on the CPU.
-__device__ inline double product_and_sum(double a, double b, double c) {
-    return __dadd_rn(__dmul_rn(a, b), c);
-}
-
 // The place of pixel (row, column) along one axis of the source.
 __device__ inline Fixed start(const double *m, int row, int column) {
-    return fixed(__dadd_rn(product_and_sum(m[0], row, __dmul_rn(m[1], column)), m[2]));
+    return fixed(m[0] * row + m[1] * column + m[2]);
 }
 
 __device__ inline Fixed wrapped(Fixed x, Fixed length) {
@@ -119,7 +115,8 @@ extern "C" __global__ void augment(Source source, const Row *rows, const Control
     y += (n * pixels + at) * channels;
     for (int c = 0; c < channels; c++) {
         int left = right.pixel * channels + c, beside = right.next * channels + c;
-        float upper = line(above[left], above[beside], right.part), lower = line(below[left], below[beside], right.part);
+        float upper = line(above[left], above[beside], right.part);
+        float lower = line(below[left], below[beside], right.part);
         float value = outside ? fill.value : line(upper, lower, down.part);
         if (row.brightness != 1.0f) value = fminf(fmaxf(value * row.brightness, 0.0f), 255.0f);
         y[c] = value * rescale;

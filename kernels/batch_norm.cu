@@ -1,5 +1,6 @@
 // y = f(max over a window of γ·x̂ + β),  x̂ = (x − μ)·r,  r = 1/√(σ² + ε),  for each channel on its own
-// x [R, C]  γ, β, μ, σ², r [C]  →  y [PR, C]: all pixels of all pictures are rows     (Ioffe & Szegedy, arXiv:1502.03167)
+// x [R, C]  γ, β, μ, σ², r [C]  →  y [PR, C]: all pixels of all pictures are rows
+// (Ioffe & Szegedy, arXiv:1502.03167)
 //
 // In training μ = Σ x/R and σ² = Σ (x − μ)²/R.
 // dβ = Σ dy    dγ = Σ dy·x̂    dx = γ·r·(dy − dβ/R − x̂·dγ/R)        with the batch's μ and r
@@ -41,7 +42,10 @@ extern "C" __global__ void batch_norm_statistics(const float *parts, Columns of,
                                                  float *variance) {
     __shared__ double shared[THREADS];
     // The rows of block k, and how far its mean is from the number near it.
-    auto pixels = [=](int k) { return (double)(of.rows - k * of.chunk < of.chunk ? of.rows - k * of.chunk : of.chunk); };
+    auto pixels = [=](int k) {
+        int left = of.rows - k * of.chunk;
+        return (double)(left < of.chunk ? left : of.chunk);
+    };
     auto rest = [=](int k) { return parts[of.at(3 * k + 1)] / pixels(k); };
     double all = of.sum(0, blocks, [=](int k) { return pixels(k) * (parts[of.at(3 * k)] + rest(k)); });
     all = sum_lines(all, shared, of.width) / of.rows;
@@ -121,11 +125,11 @@ struct Gradient {
     // The gradient of number `at` of x: that of the window that it won.
     __device__ float of_input(int at) const {
         if (!winners) return dy[at];
-        float sum = 0.0f;
-        windows.each_over(windows.of_input(at), [&](int from, int, int, int tap) {
-            if (winners[from] == tap) sum += dy[from];
-        });
-        return sum;
+        Place place = windows.of_input(at);
+        int u, v, i = windows.rows.only_over(place.row, u), j = windows.columns.only_over(place.column, v);
+        if (i < 0 || j < 0) return 0.0f;
+        int from = windows.output_at(place, i, j);
+        return winners[from] == u * windows.columns.kernel + v ? dy[from] : 0.0f;
     }
 };
 

@@ -1,8 +1,8 @@
 // L = scale·Σₙ wₙ·lₙ     lₙ = f·Σ_k b(z[n,k], y[n,k])     dz[n,k] = wₙ·scale·f·b′(z[n,k], y[n,k])
 // z [N, K]  y [N, K]  w [N]  →  dz [N, K]  log [2]
 //
-// As in src/losses: in f64, since there are few numbers here, and the sum in a fixed order. A sample that weighs nothing
-// is not looked at, whatever is predicted for it.
+// As in src/losses: in f64, since there are few numbers here, and the sum in a fixed order. A sample that weighs
+// nothing is not looked at, whatever is predicted for it.
 #include "common.cuh"
 #include "columns.cuh"
 
@@ -134,7 +134,8 @@ extern "C" __global__ void loss_gradient(int kind, int count, Sample of, const f
             ln_total = of.log_sum_exp(inside, p, sums);
         }
         of.for_each(inside, [&](int k) {
-            Term term = kind == CROSS_FROM_LOGITS ? cross_of_logit(p[k] - ln_total, y[k], total) : plain(kind, p[k], y[k]);
+            Term term = kind == CROSS_FROM_LOGITS ? cross_of_logit(p[k] - ln_total, y[k], total)
+                                                  : plain(kind, p[k], y[k]);
             loss += weight == 0.0 ? 0.0 : weight * term.value;
             dz[n * of.outputs + k] = weight == 0.0 ? 0.0f : flushed((float)(weight * scale * term.slope));
         });

@@ -1,12 +1,12 @@
-// Max pooling and average pooling, channels last (thesis 3.8): a thread for each number that is written. On the way back
-// it gathers from the windows over its pixel, in their order.
+// Max pooling and average pooling, channels last (thesis 3.8): a thread for each number that is written. On the way
+// back it gathers from the windows over its pixel, in their order.
 // x [N, H, W, C]  →  y [N, OH, OW, C]
 #include "common.cuh"
 #include "columns.cuh"
 #include "window.cuh"
 
-// y = max over the taps inside the picture. Overwrites y, and `taps`, if wanted, with u·KW+v of the winner. A window that
-// sees nothing gives −∞ and tap 0.
+// y = max over the taps inside the picture. Overwrites y, and `taps`, if wanted, with u·KW+v of the winner. A window
+// that sees nothing gives −∞ and tap 0.
 extern "C" __global__ void pool2d_max(Windows windows, const float *x, float *y, unsigned *taps, int count) {
     int at = this_number();
     if (at >= count) return;
@@ -28,7 +28,7 @@ extern "C" __global__ void pool2d_max_gradient(Windows windows, const unsigned *
     dx[at] = sum;
 }
 
-// By how much a window's sum is divided: its taps in the picture or, with `count_pad`, in the padded picture; at least 1.
+// By how much a window's sum is divided: its taps in the picture or, with `count_pad`, in the padded one; at least 1.
 __device__ inline float divisor(const Windows &windows, int i, int j, bool count_pad) {
     const Axis &rows = windows.rows, &columns = windows.columns;
     int taps = count_pad ? rows.met_padded(i).count() * columns.met_padded(j).count()
@@ -72,7 +72,7 @@ extern "C" __global__ void pool2d_global_average(Columns of, const float *x, flo
 __device__ inline Largest larger(Largest a, Largest b) {
     bool earlier = b.tap < a.tap;
     Largest first = earlier ? b : a, second = earlier ? a : b;
-    if (second.tap >= 0) first.meet(second.value, second.tap);
+    first.meet(second.value, second.tap);
     return first;
 }
 

@@ -11,59 +11,46 @@ extern "C" __global__ void reduce_rows(const float *x, Columns of, float *sums) 
     if (of.writes()) sums[of.at(blockIdx.x)] = sum;
 }
 
-// What is kept of a block of gradients. Whole words: scratch memory is aligned to no more.
-struct Part {
-    // The bits of Σ g², in f64.
-    unsigned squares[2];
-    // The place of the first number that is not finite.
+// What a look at some gradients found: Σ g², and 1 + the place of the first that is not finite, or 0.
+struct Look {
+    double squares;
     unsigned suspect;
+
+    __device__ Look operator+(Look other) const {
+        bool here = suspect != 0 && (other.suspect == 0 || suspect < other.suspect);
+        return {squares + other.squares, here ? suspect : other.suspect};
+    }
 };
 
-constexpr unsigned NOBODY = 0xffffffffu;
-
-union Bits {
-    double number;
-    unsigned words[2];
+// The same in words: scratch memory is aligned to no more.
+union Part {
+    Look look;
+    unsigned words[4];
 };
 
-__device__ inline unsigned first(unsigned a, unsigned b) {
-    return a < b ? a : b;
-}
-
-// g [count], `chunk` numbers a block  →  parts [blocks], overwritten
-extern "C" __global__ void reduce_squares(const float *g, int count, int chunk, Part *parts) {
-    __shared__ double sums[THREADS];
-    __shared__ unsigned suspects[THREADS];
-    int begin = (int)blockIdx.x * chunk, end = count - begin < chunk ? count : begin + chunk;
-    double sum = 0.0;
-    unsigned suspect = NOBODY;
-    for (int at = begin + (int)threadIdx.x; at < end; at += THREADS) {
+// g [D], as D rows  →  parts [blocks], overwritten
+extern "C" __global__ void reduce_squares(const float *g, Columns of, unsigned (*parts)[4]) {
+    __shared__ Look shared[THREADS];
+    Part part;
+    part.look = of.sum(of.begin(), of.end(), [=](int at) {
         double number = g[at];
-        sum += number * number;
-        if (!is_finite(number)) suspect = first(suspect, at);
-    }
-    Bits squares;
-    squares.number = sum_lines(sum, sums, 1);
-    suspect = join_lines(suspect, suspects, 1, first);
-    if (threadIdx.x == 0) parts[blockIdx.x] = {{squares.words[0], squares.words[1]}, suspect};
+        return Look{number * number, is_finite(number) ? 0u : at + 1u};
+    });
+    part.look = sum_lines(part.look, shared, 1);
+    if (threadIdx.x > 0) return;
+    for (int word = 0; word < 3; word++) parts[blockIdx.x][word] = part.words[word];
 }
 
-// One block: overwrites `norm` with Σ g², and halts a training whose gradients are not finite.
-extern "C" __global__ void reduce_check(const Part *parts, int count, Control *control, double *norm) {
-    __shared__ double sums[THREADS];
-    __shared__ unsigned suspects[THREADS];
-    double sum = 0.0;
-    unsigned suspect = NOBODY;
-    for (int at = threadIdx.x; at < count; at += THREADS) {
-        Bits squares;
-        squares.words[0] = parts[at].squares[0];
-        squares.words[1] = parts[at].squares[1];
-        sum += squares.number;
-        suspect = first(suspect, parts[at].suspect);
-    }
-    sum = sum_lines(sum, sums, 1);
-    suspect = join_lines(suspect, suspects, 1, first);
+// One block, for the parts as rows: overwrites `norm` with Σ g², and halts a training whose gradients are not finite.
+extern "C" __global__ void reduce_check(const unsigned (*parts)[4], Columns of, Control *control, double *norm) {
+    __shared__ Look shared[THREADS];
+    Look look = of.sum(of.begin(), of.end(), [=](int at) {
+        Part part;
+        for (int word = 0; word < 3; word++) part.words[word] = parts[at][word];
+        return part.look;
+    });
+    look = sum_lines(look, shared, 1);
     if (threadIdx.x > 0) return;
-    *norm = sum;
-    if (suspect != NOBODY && control->halted == 0) control->halted = suspect + 1;
+    *norm = look.squares;
+    if (look.suspect != 0 && control->halted == 0) control->halted = look.suspect;
 }

@@ -40,7 +40,7 @@ struct Arena {
     float *average;
 };
 
-// |g| and v that are smaller count as 0 in Adam: 2⁻⁵⁰ and 2⁻¹¹⁰.
+// |g| and v that are smaller count as 0 in Adam: 2⁻⁵⁰ and 2⁻¹¹⁰. ε is at least the first.
 constexpr float LEAST_G = 8.881784197001252e-16f;
 constexpr float LEAST_V = 7.703719777548943e-34f;
 
@@ -54,7 +54,7 @@ struct Adam {
         v = v < LEAST_V ? 0.0f : v;
         moments[0][at] = m;
         moments[1][at] = v;
-        return theta - row.rate * m / (sqrtf(v) + fmaxf(row.epsilon, LEAST_G));
+        return theta - row.rate * m / (sqrtf(v) + row.epsilon);
     }
 };
 

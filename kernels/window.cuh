@@ -38,6 +38,13 @@ struct Axis {
         return {reach > 0 ? stride.quotient(reach + stride.size - 1) : 0, last < output.size ? last : output.size - 1};
     }
 
+    // The only output whose window reaches over input `in`, and with which tap, where windows do not overlap and have no
+    // gaps; below 0 where there is none.
+    __device__ int only_over(int in, int &tap) const {
+        int out = stride.divide(in + before, tap);
+        return tap < kernel && out < output.size ? out : -1;
+    }
+
     // The tap with which output `out`, one of those, meets input `in`; below 0 where it does so between two taps.
     __device__ int tap_of(int out, int in) const {
         int between, tap = dilation.divide(in + before - out * stride.size, between);

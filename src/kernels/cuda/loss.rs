@@ -77,6 +77,7 @@ unsafe impl Parameter for Sample {
 /// Overwrites `dz` with scale·wₙ·∂lₙ/∂z, and the step's row of `log` [steps, 2] with scale·Σ wₙ·lₙ and the number of
 /// right answers: the largest of K outputs, or whether a single one is above the threshold. Halts the training where the
 /// loss is not finite. Where it was halted before, overwrites `dz` with 0 and does nothing else.
+#[expect(clippy::too_many_arguments, reason = "what is predicted, what is right, and what to do about it")]
 pub(crate) fn loss(
     gpu: &Gpu,
     kind: LossKind,

@@ -48,30 +48,24 @@ pub(crate) fn check(
     scratch: Span<'_, f32>,
 ) -> Result<()> {
     assert!(control.len() == 4 && norm.len() == 1);
-    let (count, chunk) = (gradients.len(), chunk(gradients.len()));
-    let (blocks, parts) = (count.div_ceil(chunk), scratch.part(..check_scratch(count)));
-    let call = gpu.call("reduce", "reduce_squares")?.with(gradients).size(count).size(chunk).with(parts);
-    // SAFETY: a block reads its chunk of the gradients and writes its part, PART words.
-    unsafe { call.launch([blocks, 1, 1], THREADS) }?;
-    let call = gpu.call("reduce", "reduce_check")?.with(parts).size(blocks).with(control).with(norm);
+    let of = Columns::parts([gradients.len(), 1]);
+    let parts = scratch.part(..of.blocks() * PART);
+    let call = gpu.call("reduce", "reduce_squares")?.with(gradients).with(of).with(parts);
+    // SAFETY: a block reads its share of the gradients and writes its part.
+    unsafe { call.launch(of.grid(), THREADS) }?;
+    let of = Columns::of_parts([of.blocks(), 1]);
+    let call = gpu.call("reduce", "reduce_check")?.with(parts).with(of).with(control).with(norm);
     // SAFETY: so many parts were written; `control` and `norm` are one each.
-    unsafe { call.launch([1, 1, 1], THREADS) }
+    unsafe { call.launch(of.grid(), THREADS) }
 }
 
 /// The room that `check` needs for so many gradients.
 pub(crate) fn check_scratch(count: usize) -> usize {
-    count.div_ceil(chunk(count)) * PART
+    Columns::parts([count, 1]).blocks() * PART
 }
 
-/// Words that are kept of a block of gradients: `struct Part`.
-const PART: usize = 3;
-
-/// Gradients of a block.
-fn chunk(count: usize) -> usize {
-    // Chunks end far below 2³¹, so that a step beyond one can be counted.
-    assert!(count <= i32::MAX as usize - (1 << 16), "kernels count in 31 bits");
-    count.div_ceil(1024).max(16 * THREADS)
-}
+/// Words of a block's part: `union Part`.
+const PART: usize = 4;
 
 #[cfg(test)]
 mod tests {

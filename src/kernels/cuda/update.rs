@@ -17,7 +17,7 @@ pub(crate) enum Rule {
 }
 
 /// Numbers in a step's row, `struct Row` of update.cu: what decayed entries and what others are multiplied by, η or
-/// Adam's α, ε, 1 − β₁, 1 − β₂ or μ, the average's c, and the largest norm of all gradients (0 for any).
+/// Adam's α, ε (at least 2⁻⁵⁰), 1 − β₁, 1 − β₂ or μ, the average's c, and the largest norm of all gradients (0 for any).
 pub(crate) const ROW: usize = 8;
 
 /// `struct Arena` of update.cu.
