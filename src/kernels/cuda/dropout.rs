@@ -47,3 +47,40 @@ pub(crate) fn dropout(
     // SAFETY: a thread reads and writes one number; the kernel takes no row behind the last step's.
     unsafe { call.for_each(y.len()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Buffer;
+    use super::super::testing::{gpu, poisoned, same_bits};
+    use super::*;
+    use crate::kernels::cpu;
+    use crate::kernels::cpu::testing::{cast, draw};
+    use crate::random::Key;
+
+    #[test]
+    fn the_mask_is_that_of_the_cpu() {
+        let (gpu, mut random) = (gpu(), Key::new(1).named("dropout").stream());
+        for round in 0..60 {
+            let len = if round == 0 { 5000 } else { random.below(600) };
+            let (steps, stride) = (1 + random.below(3), 1 + random.below(3));
+            let (step, number, rate) = (random.below(steps), random.below(stride), random.below(16) as f64 / 16.0);
+            let keys: Vec<_> = (0..steps * stride).map(|at| Key::new(round).at(at as u64)).collect();
+            let mut x = cast::<f32>(&draw(len, &mut random));
+            x.first_mut().into_iter().for_each(|x| *x = f32::NAN);
+            let mut expected = vec![0.0; len];
+            cpu::dropout::dropout(keys[step * stride + number], rate, &x, &mut expected);
+            let keys = Buffer::of(&gpu, &keys.iter().map(|key| key.number()).collect::<Vec<_>>()).unwrap();
+            // Behind the last row of a table there is none.
+            let step_told = if step + 1 == steps { 99 } else { step as u32 };
+            let control = Buffer::of(&gpu, &[step_told, 0, 0, 0]).unwrap();
+            let x = Buffer::of(&gpu, &x).unwrap();
+            let found = same_bits(|| {
+                let y = poisoned(&gpu, len);
+                dropout(&gpu, keys.span(), stride, number, control.span(), rate, x.span(), y.span()).unwrap();
+                y.read(&gpu).unwrap()
+            });
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(found.iter().zip(&expected).all(same), "{rate} of {len}");
+        }
+    }
+}
