@@ -356,8 +356,8 @@ mod tests {
     #[test]
     fn every_pass_agrees_with_the_formula() {
         let mut random = Key::new(2).named("normalization").stream();
-        // The tall one has rows where a tap that nobody has would be.
-        let large = [[7, 64, 16, 3], [1, 300, 4, 2], [5, 9, 31, 33], [3, 8, 8, 300], [3000, 1, 1, 32], [9, 40, 40, 1]];
+        // The tall one has rows where the tap that nobody has would be, and a ReLU.
+        let large = [[7, 64, 16, 3], [5, 9, 31, 33], [1, 300, 4, 2], [3, 8, 8, 300], [3000, 1, 1, 32], [9, 40, 40, 1]];
         for round in 0..120 {
             let [h, w] = [(); 2].map(|()| 1 + random.below(9));
             let drawn = [1 + round % 4, h, w, draw_size(6, &mut random)];

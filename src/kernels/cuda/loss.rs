@@ -233,12 +233,17 @@ mod tests {
     fn a_loss_that_is_not_finite_halts_and_a_halted_training_stands_still() {
         let mut random = Key::new(3).named("loss").stream();
         for (kind, k) in ALL.into_iter().flat_map(|kind| [1, 3].map(|k| (kind, k))) {
-            let mut case = Case::draw(kind, [5, k], &mut random);
-            case.z[2 * k] = f64::NAN;
-            let (_, log, halted) = case.found(0);
-            assert!(log[0].is_nan() && halted == LOSS_IS_NOT_FINITE, "{kind:?} {log:?}");
-            let (dz, log, halted) = case.found(5);
-            assert!(dz == vec![0.0; 5 * k] && log.iter().all(|log| log.is_nan()) && halted == 5, "{kind:?}");
+            for wrong in [f64::NAN, f64::INFINITY] {
+                let mut case = Case::draw(kind, [5, k], &mut random);
+                case.z[2 * k] = wrong;
+                let (_, log, halted) = case.found(0);
+                // A probability is clipped, if it is a number.
+                let halts = wrong.is_nan() || !matches!(kind, LossKind::Binary | LossKind::Cross);
+                assert_eq!(log[0].is_finite(), !halts, "{kind:?} {wrong} {log:?}");
+                assert_eq!(halted, if halts { LOSS_IS_NOT_FINITE } else { 0 }, "{kind:?} {wrong} {log:?}");
+                let (dz, log, halted) = case.found(5);
+                assert!(dz == vec![0.0; 5 * k] && log.iter().all(|log| log.is_nan()) && halted == 5, "{kind:?}");
+            }
         }
     }
 
