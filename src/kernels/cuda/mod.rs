@@ -22,7 +22,7 @@ mod parameters;
 pub(crate) mod pool2d;
 pub(crate) mod reduce;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tile;
 pub(crate) mod update;
 mod windows;
