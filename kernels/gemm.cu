@@ -11,32 +11,29 @@ struct Quads {
     int a, b;
 };
 
-__device__ inline Store whole_or_part(const Cut &cut, const float *bias, Activation activation, float *y) {
-    if (cut.splits.size > 1) return Store::part(y, cut, cut.columns);
-    return {y, cut.columns, bias, activation, false, nullptr};
-}
-
 template <class Sums>
 __device__ void forward(
     const Cut &cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
 ) {
     Lines a = {x, cut.rows, cut.depth, quads.a != 0};
-    Columns b = {w, cut.columns, cut.columns, quads.b != 0};
-    multiply<Sums>(a, b, cut, whole_or_part(cut, bias, activation, y));
+    Across b = {w, cut.columns, cut.columns, quads.b != 0};
+    // Parts have neither bias nor activation yet.
+    Store whole = {y, cut.columns, bias, activation, false, nullptr};
+    multiply<Sums>(a, b, cut, cut.splits.size > 1 ? Store::of_sums(y, cut, cut.columns) : whole);
 }
 
 template <class Sums>
 __device__ void input_gradient(const Cut &cut, Quads quads, const float *dy, const float *w, float *dx) {
     Lines a = {dy, cut.rows, cut.depth, quads.a != 0};
     Lines b = {w, cut.columns, cut.depth, quads.b != 0};
-    multiply<Sums>(a, b, cut, whole_or_part(cut, nullptr, {Activation::LINEAR, 0.0f}, dx));
+    multiply<Sums>(a, b, cut, Store::of_sums(dx, cut, cut.columns));
 }
 
 template <class Sums>
 __device__ void weight_gradient(const Cut &cut, Quads quads, const float *x, const float *dy, float *dw) {
-    Columns a = {x, cut.rows, cut.rows, quads.a != 0};
-    Columns b = {dy, cut.columns, cut.columns, quads.b != 0};
-    multiply<Sums>(a, b, cut, whole_or_part(cut, nullptr, {Activation::LINEAR, 0.0f}, dw));
+    Across a = {x, cut.rows, cut.rows, quads.a != 0};
+    Across b = {dy, cut.columns, cut.columns, quads.b != 0};
+    multiply<Sums>(a, b, cut, Store::of_sums(dw, cut, cut.columns));
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK) forward_small(

@@ -29,7 +29,7 @@ struct Lines {
 
 // [depth][pitch], numbers of the same k side by side; a group's lines follow those of the group before.
 // `quads`: the pitch and the lines of a group are multiples of four.
-struct Columns {
+struct Across {
     static constexpr bool ALONG_K = false;
 
     struct Line {

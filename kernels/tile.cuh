@@ -100,11 +100,12 @@ struct Store {
     bool pooled;
     unsigned char *winners;    // as y, or null: the pixel of each window that won
 
-    // Where partial sums go: those of each split side by side.
-    __device__ static Store part(float *parts, const Cut &cut, int pitch) {
+    // The sums as they are: all of `y`, or, where they are cut into splits, those of each split side by side.
+    __device__ static Store of_sums(float *y, const Cut &cut, int pitch) {
         int split;
         cut.splits.divide(blockIdx.y, split);
-        return {parts + (long long)split * cut.rows * pitch, pitch, nullptr, {Activation::LINEAR, 0.0f}, false, nullptr};
+        long long before = (long long)split * cut.rows * pitch;
+        return {y + before, pitch, nullptr, {Activation::LINEAR, 0.0f}, false, nullptr};
     }
 
     // One number, from its sum or from the four of its window, which are `step` apart.

@@ -84,7 +84,7 @@ impl Conv2DShape {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::naive;
     use super::super::pool2d::Pool2DShape;
     use super::super::testing::{self, Number};
@@ -168,12 +168,12 @@ mod tests {
     }
 
     /// Whole numbers: every sum is exact, in any order and with any rounding, and there are ties.
-    fn draw_whole(len: usize, random: &mut Random) -> Vec<f64> {
+    pub(crate) fn draw_whole(len: usize, random: &mut Random) -> Vec<f64> {
         (0..len).map(|_| random.below(7) as f64 - 3.0).collect()
     }
 
     /// A shape of many kinds: every remainder of every tile, sums in several pieces, more than one picture in a block.
-    fn draw_kind(round: usize, random: &mut Random) -> Conv2DShape {
+    pub(crate) fn draw_kind(round: usize, random: &mut Random) -> Conv2DShape {
         let batch = [1, 1, 1, 2, 3, 3, 0, 33][random.below(8)];
         let (kernel, input, depth) = match round % 8 {
             // More channels than a piece of a sum has
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    fn draw_tail(picture: [usize; 2], random: &mut Random) -> Tail {
+    pub(crate) fn draw_tail(picture: [usize; 2], random: &mut Random) -> Tail {
         let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][random.below(3)];
         let kernel = [(); 2].map(|()| 1 + random.below(3));
         let window = Window2D {

@@ -63,6 +63,12 @@ impl Columns {
         Self { rows, columns, width, chunk }
     }
 
+    /// The first so many rows alone, in the same chunks.
+    pub fn first(self, rows: usize) -> Self {
+        assert!(rows <= self.rows as usize);
+        Self { rows: rows as i32, ..self }
+    }
+
     /// The same rows and chunks, seen by few columns at a time.
     pub fn narrow(self) -> Self {
         Self { width: self.width.min(NARROW as i32), ..self }

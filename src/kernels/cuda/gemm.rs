@@ -103,7 +103,7 @@ fn forward_cut(
     let call = call.with(bias.unwrap_or(Span::none())).with(activation).with(target);
     // SAFETY: the spans have the lengths that the cut tells.
     unsafe { call.launch(plan.blocks, THREADS)? };
-    plan.sum(gpu, "gemm", target, bias, activation, y)
+    plan.sum(gpu, target, bias, activation, y)
 }
 
 fn input_gradient_cut(
@@ -122,7 +122,7 @@ fn input_gradient_cut(
     let call = call.with(plan.cut).with(Quads::new((dy, f), (w, f))).with(dy).with(w).with(target);
     // SAFETY: as above.
     unsafe { call.launch(plan.blocks, THREADS)? };
-    plan.sum(gpu, "gemm", target, None, Activation::Linear, dx)
+    plan.sum(gpu, target, None, Activation::Linear, dx)
 }
 
 fn weight_gradient_cut(
@@ -141,7 +141,7 @@ fn weight_gradient_cut(
     let call = call.with(plan.cut).with(Quads::new((x, d), (dy, f))).with(x).with(dy).with(target);
     // SAFETY: as above.
     unsafe { call.launch(plan.blocks, THREADS)? };
-    plan.sum(gpu, "gemm", target, None, Activation::Linear, dw)
+    plan.sum(gpu, target, None, Activation::Linear, dw)
 }
 
 fn check([n, d, f]: [usize; 3], x: Span<'_, f32>, w: Span<'_, f32>, y: Span<'_, f32>) {
@@ -152,7 +152,7 @@ fn check([n, d, f]: [usize; 3], x: Span<'_, f32>, w: Span<'_, f32>, y: Span<'_, 
 #[cfg(test)]
 mod tests {
     use super::super::memory::Buffer;
-    use super::super::testing::{self, gpu, gpu_tf32};
+    use super::super::testing::{self, gpu, gpu_tf32, poisoned};
     use super::super::tile::Tile;
     use super::*;
     use crate::kernels::cpu::{naive, testing as drawn};
@@ -210,15 +210,11 @@ mod tests {
         /// y, dx and dw, one after the other.
         fn run(&self, gpu: &Gpu, [x, w, dy]: [&[f64]; 3], bias: Option<&[f64]>) -> Vec<f32> {
             let ([n, d, f], before) = (self.sizes, self.before);
-            let factor = |numbers: &[f64]| {
-                let numbers = [&vec![f64::NAN; before], numbers].concat();
-                Buffer::of(gpu, &drawn::cast::<f32>(&numbers)).unwrap()
-            };
-            let [x, w, dy] = [x, w, dy].map(factor);
+            let [x, w, dy] = [x, w, dy].map(|numbers| testing::behind(gpu, numbers, before));
             let [x, w, dy] = [&x, &w, &dy].map(|factor| factor.span().part(before..));
-            let bias = bias.map(|bias| Buffer::of(gpu, &drawn::cast::<f32>(bias)).unwrap());
+            let bias = bias.map(|bias| testing::behind(gpu, bias, 0));
             let bias = bias.as_ref().map(Buffer::span);
-            let to = [n * f, n * d, d * f].map(|len| Buffer::of(gpu, &vec![f32::NAN; len]).unwrap());
+            let to = [n * f, n * d, d * f].map(|len| poisoned(gpu, len));
             let [y, dx, dw] = to.each_ref().map(Buffer::span);
             let plans = [
                 self.plan([n, f, d], forward_plan(self.sizes)),
@@ -227,7 +223,7 @@ mod tests {
             ];
             let room = plans.iter().zip([y, dx, dw]).map(|(plan, to)| plan.scratch(to.len())).max().unwrap();
             assert!(self.cut.is_some() || room == scratch(self.sizes));
-            let room = Buffer::of(gpu, &vec![f32::NAN; room]).unwrap();
+            let room = poisoned(gpu, room);
             let room = room.span();
             forward_cut(gpu, plans[0], self.sizes, x, w, bias, self.activation, y, room).unwrap();
             input_gradient_cut(gpu, plans[1], self.sizes, dy, w, dx, room).unwrap();

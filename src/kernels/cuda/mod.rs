@@ -8,6 +8,8 @@ pub(crate) mod augment;
 pub(crate) mod batch_norm;
 mod call;
 mod columns;
+pub(crate) mod conv2d;
+pub(crate) mod conv2d_gradient;
 mod driver;
 pub(crate) mod dropout;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) fn scratch([rows, columns]: [usize; 2]) -> usize {
 }
 
 /// Overwrites `sums` [blocks, F].
-fn sum_blocks(gpu: &Gpu, of: Columns, x: Span<'_, f32>, sums: Span<'_, f32>) -> Result<()> {
+pub(super) fn sum_blocks(gpu: &Gpu, of: Columns, x: Span<'_, f32>, sums: Span<'_, f32>) -> Result<()> {
     let call = gpu.call("reduce", "reduce_rows")?.with(x).with(of).with(sums);
     // SAFETY: `of` is cut out of the rows and columns of x, and each of its blocks writes its row of sums.
     unsafe { call.launch(of.grid(), THREADS) }

@@ -26,6 +26,12 @@ pub fn poisoned(gpu: &Gpu, len: usize) -> Buffer<f32> {
     Buffer::of(gpu, &vec![f32::NAN; len]).expect("the GPU has room")
 }
 
+/// Numbers behind `before` others that are NaN: so they begin where four can be read at once, or where they cannot.
+pub fn behind(gpu: &Gpu, numbers: &[f64], before: usize) -> Buffer<f32> {
+    let numbers: Vec<_> = vec![f64::NAN; before].iter().chain(numbers).map(|&number| number as f32).collect();
+    Buffer::of(gpu, &numbers).expect("the GPU has room")
+}
+
 /// What `work` gives, once its bits were the same with blocks and threads in their order, backwards, and in random ones.
 pub fn same_bits(mut work: impl FnMut() -> Vec<f32>) -> Vec<f32> {
     let mut in_order = |order: i32| {

@@ -132,7 +132,6 @@ impl Plan {
     pub fn sum(
         &self,
         gpu: &Gpu,
-        stem: &'static str,
         parts: Span<'_, f32>,
         bias: Option<Span<'_, f32>>,
         activation: Activation,
@@ -140,7 +139,7 @@ impl Plan {
     ) -> Result<()> {
         match self.splits {
             1 => Ok(()),
-            splits => sum_parts(gpu, stem, [splits, y.len()], parts, bias, activation, y),
+            splits => sum_parts(gpu, [splits, y.len()], parts, bias, activation, y),
         }
     }
 }
@@ -149,9 +148,8 @@ impl Plan {
 const SUMS: usize = 32;
 
 /// y[i] = f(bias[i mod columns] + Σ_p parts[p][i]) for `parts` [count, len]. Overwrites `y`.
-pub(super) fn sum_parts(
+fn sum_parts(
     gpu: &Gpu,
-    stem: &'static str,
     [count, len]: [usize; 2],
     parts: Span<'_, f32>,
     bias: Option<Span<'_, f32>>,
@@ -161,7 +159,7 @@ pub(super) fn sum_parts(
     assert!(parts.len() >= count * len && y.len() == len);
     let columns = bias.map_or(1, Span::len);
     assert!(columns > 0 && len.is_multiple_of(columns));
-    let call = gpu.call(stem, "sum")?.with(parts).size(count).size(len).with(bias.unwrap_or(Span::none()));
+    let call = gpu.call("gemm", "sum")?.with(parts).size(count).size(len).with(bias.unwrap_or(Span::none()));
     let call = call.with(Divisor::new(columns)).with(activation).with(y);
     // SAFETY: `parts` and `y` are as long as the kernel was told, and a bias as its divisor.
     unsafe { call.launch([len.div_ceil(SUMS), 1, 1], THREADS) }
