@@ -204,8 +204,24 @@ mod tests {
         let mut case = Case::new(3, Augmentation::default(), [4, 5, 3], 2, 1.0);
         case.drawn[0].0 = 4;
         let expected = case.expected();
-        case.drawn[0].0 = u32::MAX;
-        assert_eq!(case.found(), expected);
+        for beyond in [5, u32::MAX] {
+            case.drawn[0].0 = beyond;
+            assert_eq!(case.found(), expected);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_wraps_around_is_the_same_one_picture_further() {
+        let (gpu, pictures) = (gpu(), [1u8, 2, 3, 4, 5, 6]);
+        let rows = [(2.0, 0.0), (-2.0, 3.0), (4.0, -6.0)].map(|(down, right)| {
+            let matrix = [[1.0, 0.0, down], [0.0, 1.0, right]];
+            Row { matrix, picture: 0, flips: 0, brightness: 1.0, reserved: 0 }
+        });
+        let (rows, bytes) = (Buffer::of(&gpu, &rows).unwrap(), Buffer::of(&gpu, &pictures).unwrap());
+        let (control, x) = (Buffer::of(&gpu, &[0u32; 4]).unwrap(), poisoned(&gpu, 18));
+        let fill = Augmentation::default().fill_mode(FillMode::Wrap).fill();
+        augment(&gpu, bytes.span(), rows.span(), control.span(), [3, 2, 3, 1], fill, 1.0, x.span()).unwrap();
+        assert_eq!(x.read(&gpu).unwrap(), pictures.repeat(3).iter().map(|&byte| f32::from(byte)).collect::<Vec<_>>());
     }
 
     // Whole shifts end exactly at the edges, where the constant begins.
