@@ -100,12 +100,14 @@ fn nothing_uses_a_floor_above_its_own() {
     assert!(checked > 50, "only {checked} imports were seen: the search is broken");
 }
 
+/// Vectors, and what runs on a GPU, are out of the compiler's sight.
 #[test]
-fn unsafe_code_stands_in_one_place() {
+fn unsafe_code_stands_in_two_places() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for path in all_sources() {
-        let module = module_of(&path);
         let here = code(&path).lines().any(|line| line.contains("unsafe ") || line.contains("unsafe{"));
-        assert!(!here || module == "simd", "{} holds unsafe code", path.display());
+        let allowed = ["simd", "kernels/cuda"].iter().any(|place| path.starts_with(source.join(place)));
+        assert!(!here || allowed, "{} holds unsafe code", path.display());
     }
 }
 

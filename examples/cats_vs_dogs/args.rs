@@ -4,6 +4,7 @@ use crate::path_text;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use tapetum::prelude::{Device, Trainer};
 
 #[derive(Parser)]
 #[command(
@@ -78,9 +79,29 @@ pub struct TrainArgs {
     /// Threads; they change no result [default: all processors]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub on: On,
     /// Also write what was found as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// Where is computed.
+#[derive(clap::Args, Clone, Copy)]
+pub struct On {
+    /// cpu, cuda, cuda:1 or auto; a GPU needs a build with --features cuda
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
+    /// Multiply in TF32 on a GPU's tensor cores: faster, and less exact
+    #[arg(long)]
+    pub tf32: bool,
+}
+
+impl On {
+    /// The same trainer, there.
+    pub fn brought(self, trainer: Trainer) -> Trainer {
+        trainer.device(self.device).tf32(self.tf32)
+    }
 }
 
 /// What decides what a training gives; all of it may also stand in a file.
@@ -142,6 +163,8 @@ pub struct EvaluateArgs {
     /// A folder with one subfolder for each class, or with training_set and test_set (then the latter)
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+    #[command(flatten)]
+    pub on: On,
     /// Also write what was found as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -203,6 +226,8 @@ pub struct BenchArgs {
     /// Threads, at most 1024 [default: all processors]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    pub on: On,
     /// Training steps or predictions alone, and nothing layer by layer
     #[arg(long, value_enum, value_name = "WHAT")]
     pub only: Option<Only>,

@@ -1,5 +1,6 @@
 //! The command `bench`: how fast this machine trains and predicts, beside what it can do at most.
 
+mod gpu;
 mod operations;
 mod table;
 
@@ -53,6 +54,10 @@ struct Times {
 pub fn run(args: &BenchArgs) -> Outcome {
     let model = network(args.network)?;
     let operations = Operations::of(&model);
+    // Without a GPU `auto` is the processor.
+    if let Some(card) = args.on.brought(trainer(&model)).card()? {
+        return gpu::run(args, &model, &operations, &card);
+    }
     let threads = args.threads.unwrap_or_else(rayon::current_num_threads);
     let bar = ProgressBar::new_spinner();
     // Before and after: on a machine that others use too, the better one is nearer to the truth.

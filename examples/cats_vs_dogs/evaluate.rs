@@ -33,6 +33,7 @@ pub fn run(args: &EvaluateArgs) -> Outcome {
         [1] => Trainer::new(bundle.model, BinaryCrossEntropy::default(), Adam::new(0.0)),
         _ => Trainer::new(bundle.model, CrossEntropy::default(), Adam::new(0.0)),
     };
+    let trainer = args.on.brought(trainer);
     let found = Found::of(trainer.classify(&data)?, bundle.class_names)?;
     println!("{found}");
     write_json(args.json.as_deref(), &found.json())?;

@@ -73,7 +73,10 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     println!("{}\n", model.summary());
     let steps_per_epoch = settings.steps_per_epoch.unwrap_or(train.len().div_ceil(settings.batch));
     let steps = (settings.epochs as u64).saturating_mul(steps_per_epoch as u64);
-    let mut trainer = recipe::trainer(settings, model, classes.len(), steps);
+    let mut trainer = args.on.brought(recipe::trainer(settings, model, classes.len(), steps));
+    if let Some(card) = trainer.card()? {
+        println!("on {card}\n");
+    }
     go_on(&mut trainer, &mut folder)?;
     let outcome = fit(&mut trainer, &mut folder, train, validation);
 

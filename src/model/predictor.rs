@@ -6,33 +6,41 @@
 use super::{Head, Sequential};
 use crate::element::Element;
 use crate::error::Result;
-use crate::plan::InferencePlan;
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda::Gpu;
+#[cfg(feature = "cuda")]
+use crate::plan::cuda::CudaInference;
+use crate::plan::{Forward, InferencePlan};
 use ndarray::{ArrayViewD, Axis};
 
 /// A network's way forward: its plan, run once or for two views of each sample.
 #[derive(Debug)]
 pub(crate) struct Predictor<E: Element> {
-    plan: InferencePlan<E>,
-    views: Option<Views<E>>,
-}
-
-/// What the two views need: f(x) and f(x̄), and whether h follows.
-#[derive(Debug)]
-struct Views<E> {
-    outputs: [Vec<E>; 2],
+    plan: Box<dyn Forward<E>>,
+    /// Whether there are two views.
+    flip: bool,
+    /// Whether h follows, which is then not part of the plan.
     head: bool,
+    /// f(x) and f(x̄)
+    outputs: [Vec<E>; 2],
 }
 
 impl<E: Element> Predictor<E> {
     /// For the first `count` layers of `model`.
     pub fn new(model: &Sequential<E>, count: usize) -> Result<Self> {
-        let (flip, whole) = (model.flips_at_test(), count == model.layers().len());
-        // Outputs that are probabilities already have their head inside.
-        let head = flip && whole && Head::of(model, false) == Head::None;
-        Ok(Self {
-            plan: InferencePlan::new(model.chain(), count - usize::from(head), model.input_shape())?,
-            views: flip.then(|| Views { outputs: [Vec::new(), Vec::new()], head }),
-        })
+        // Without a second view there is nothing between the last layer and the others.
+        let head = model.flips_at_test() && Self::has_head(model, count);
+        let plan = InferencePlan::new(model.chain(), count - usize::from(head), model.input_shape())?;
+        Ok(Self::of(model, Box::new(plan), head))
+    }
+
+    fn of(model: &Sequential<E>, plan: Box<dyn Forward<E>>, head: bool) -> Self {
+        Self { plan, flip: model.flips_at_test(), head, outputs: [Vec::new(), Vec::new()] }
+    }
+
+    /// Whether the last of these layers makes probabilities.
+    fn has_head(model: &Sequential<E>, count: usize) -> bool {
+        count == model.layers().len() && Head::of(model, false) == Head::None
     }
 
     /// The shape of one sample of the output.
@@ -42,25 +50,43 @@ impl<E: Element> Predictor<E> {
 
     /// x [N, …] → y [N, …], which is overwritten.
     pub fn run(&mut self, model: &Sequential<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
-        let Some(views) = &mut self.views else { return self.plan.run(model.chain(), x, y) };
-        let mut mirrored = x.view();
-        mirrored.invert_axis(Axis(2));
-        for (view, output) in [x, &mirrored].into_iter().zip(&mut views.outputs) {
-            output.resize(y.len(), E::zero());
-            self.plan.run(model.chain(), view, output)?;
+        if self.flip {
+            self.both_views(model, x, y)?;
+        } else {
+            self.plan.run(model.chain(), x, y)?;
         }
-        let [mean, other] = &mut views.outputs;
-        let half = E::of(0.5);
-        mean.iter_mut().zip(other).for_each(|(a, b)| *a = half * (*a + *b));
-        if !views.head {
-            y.copy_from_slice(mean);
+        if !self.head {
             return Ok(());
         }
         let shape = [&x.shape()[..1], self.plan.output()].concat();
-        let logits = ArrayViewD::from_shape(shape, mean).expect("a number for each entry");
+        let logits = ArrayViewD::from_shape(shape, y).expect("a number for each entry");
         let (_, head) = model.layers().next_back().expect("the head is a layer");
-        y.iter_mut().zip(&head.forward(logits)?).for_each(|(y, &p)| *y = p);
+        let p = head.forward(logits)?;
+        y.iter_mut().zip(&p).for_each(|(y, &p)| *y = p);
         Ok(())
+    }
+
+    fn both_views(&mut self, model: &Sequential<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
+        let mut mirrored = x.view();
+        mirrored.invert_axis(Axis(2));
+        for (view, output) in [x, &mirrored].into_iter().zip(&mut self.outputs) {
+            output.resize(y.len(), E::zero());
+            self.plan.run(model.chain(), view, output)?;
+        }
+        let [one, other] = &self.outputs;
+        let half = E::of(0.5);
+        y.iter_mut().zip(one.iter().zip(other)).for_each(|(y, (a, b))| *y = half * (*a + *b));
+        Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Predictor<f32> {
+    /// The same on a GPU, where Softmax has no kernel: what makes probabilities is done here.
+    pub fn on_gpu(model: &Sequential, count: usize, gpu: &std::sync::Arc<Gpu>) -> Result<Self> {
+        let head = Self::has_head(model, count);
+        let plan = CudaInference::new(gpu, model.chain(), count - usize::from(head), model.input_shape())?;
+        Ok(Self::of(model, Box::new(plan), head))
     }
 }
 

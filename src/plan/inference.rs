@@ -3,7 +3,7 @@
 use super::cpu::{Folded, Pass};
 use super::fuse::{Program, Purpose, Step, Value};
 use super::memory::Memory;
-use super::{grown, in_order};
+use super::{Forward, grown, in_order};
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::Chain;
@@ -53,23 +53,6 @@ impl<E: Element> InferencePlan<E> {
         self.program.nodes.iter().map(|node| node.name.as_str())
     }
 
-    /// The shape of one sample of the output.
-    pub fn output(&self) -> &[usize] {
-        &self.program.values[self.program.output]
-    }
-
-    /// x [N, …] → y [N, …], which is overwritten.
-    pub fn run(&mut self, chain: &Chain<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
-        let batch = x.shape()[0].min(TOGETHER);
-        let sizes = self.buffers.iter_mut().zip(&self.memory.sizes);
-        sizes.into_iter().try_for_each(|(buffer, size)| grown(buffer, batch, *size))?;
-        let mut copy = take(&mut self.input);
-        let numbers = in_order(x, &mut copy);
-        let result = self.batches(chain, numbers, x.shape()[0], y);
-        self.input = copy;
-        result
-    }
-
     fn batches(&mut self, chain: &Chain<E>, x: &[E], count: usize, y: &mut [E]) -> Result<()> {
         let [x_size, y_size] = [0, self.program.output].map(|value| self.program.size(value));
         for first in (0..count).step_by(TOGETHER) {
@@ -101,5 +84,22 @@ impl<E: Element> InferencePlan<E> {
             Some(buffer) => &self.buffers[buffer][..batch * self.program.size(value)],
             None => x,
         }
+    }
+}
+
+impl<E: Element> Forward<E> for InferencePlan<E> {
+    fn output(&self) -> &[usize] {
+        &self.program.values[self.program.output]
+    }
+
+    fn run(&mut self, chain: &Chain<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()> {
+        let batch = x.shape()[0].min(TOGETHER);
+        let sizes = self.buffers.iter_mut().zip(&self.memory.sizes);
+        sizes.into_iter().try_for_each(|(buffer, size)| grown(buffer, batch, *size))?;
+        let mut copy = take(&mut self.input);
+        let numbers = in_order(x, &mut copy);
+        let result = self.batches(chain, numbers, x.shape()[0], y);
+        self.input = copy;
+        result
     }
 }

@@ -4,6 +4,8 @@
 //! layer that the plan does not know runs through them.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod fuse;
 mod inference;
 mod memory;
@@ -17,8 +19,18 @@ pub(crate) use training::TrainingPlan;
 
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::layers::Chain;
 use ndarray::ArrayViewD;
 use serde::Serialize;
+
+/// A network's way forward, on some device.
+pub(crate) trait Forward<E: Element>: std::fmt::Debug + Send {
+    /// The shape of one sample of the output.
+    fn output(&self) -> &[usize];
+
+    /// x [N, …] → y [N, …], which is overwritten, by the layers of `chain` as they were when this was made.
+    fn run(&mut self, chain: &Chain<E>, x: &ArrayViewD<'_, E>, y: &mut [E]) -> Result<()>;
+}
 
 /// How long one fused step took, and how many multiplications and additions its convolutions and matrix products have
 /// (nominally: with those in the padding, and with those that a pooled gradient leaves out).

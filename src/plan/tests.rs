@@ -1,6 +1,6 @@
 //! Every plan against the layers' own passes, on drawn networks.
 
-use super::{InferencePlan, TrainingPlan};
+use super::{Forward, InferencePlan, TrainingPlan};
 use crate::element::Element;
 use crate::error::Result;
 use crate::layers::*;
@@ -73,7 +73,7 @@ fn spatial<E: Element>(random: &mut Random, depth: usize) -> Box<dyn Layer<E>> {
 }
 
 /// A built network of layers that fit each other, and its input's shape.
-fn network<E: Element>(random: &mut Random) -> (Chain<E>, Vec<usize>) {
+pub fn network<E: Element>(random: &mut Random) -> (Chain<E>, Vec<usize>) {
     let input = vec![3 + random.below(8), 3 + random.below(8), 1 + random.below(4)];
     let (mut chain, mut shape) = (Chain::default(), input.clone());
     let mut push = |chain: &mut Chain<E>, layer: Box<dyn Layer<E>>| {
@@ -124,12 +124,12 @@ fn network<E: Element>(random: &mut Random) -> (Chain<E>, Vec<usize>) {
     (chain, input)
 }
 
-fn draw<E: Element>(batch: usize, sample: &[usize], random: &mut Random) -> ArrayD<E> {
+pub fn draw<E: Element>(batch: usize, sample: &[usize], random: &mut Random) -> ArrayD<E> {
     ArrayD::from_shape_simple_fn([&[batch], sample].concat(), || E::of(random.normal()))
 }
 
 /// |found − expected| ≤ tolerance · (1 + the largest number)
-fn close<E: Element>(found: ArrayViewD<'_, E>, expected: &ArrayD<E>, tolerance: f64, what: &str) {
+pub fn close<E: Element>(found: ArrayViewD<'_, E>, expected: &ArrayD<E>, tolerance: f64, what: &str) {
     assert_eq!(found.shape(), expected.shape(), "{what}");
     let largest = expected.iter().map(|x| x.as_f64().abs()).fold(1.0, f64::max);
     for (found, expected) in found.iter().zip(expected) {

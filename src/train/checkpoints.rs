@@ -145,6 +145,11 @@ impl Checkpoints {
         }
     }
 
+    /// The steps from `step` on until the next checkpoint that is due after a step.
+    pub(super) fn steps_left(&self, step: u64) -> usize {
+        self.every_steps.map_or(usize::MAX, |every| usize::try_from(every - step % every).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn is_due_after_step(&self, step: u64) -> bool {
         self.every_steps.is_some_and(|every| step.is_multiple_of(every))
     }

@@ -1,6 +1,6 @@
 //! What a network says about labelled data, sample by sample.
 
-use super::evaluation::{Outputs, read_ahead};
+use super::evaluation::read_ahead;
 use super::trainer::{BATCH_SIZE, Trainer};
 use crate::data::{Batches, Dataset, Order};
 use crate::error::{Error, Result};
@@ -37,7 +37,7 @@ impl Trainer {
             let skip_last = self.fused.is_some();
             let head = Head::of(&model, skip_last);
             let batches = Batches::new(data, BATCH_SIZE, self.seed, Order::InOrder)?;
-            let mut outputs = Outputs::new(&model, skip_last)?;
+            let mut outputs = self.outputs(&model, skip_last)?;
             let (mut rows, mut labels, mut classes) = (Vec::new(), Vec::new(), 0);
             read_ahead(&batches, batches.steps_per_pass() as u64, |batch| {
                 let Target::Labels(batch_labels) = &batch.target else {

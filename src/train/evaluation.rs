@@ -56,7 +56,7 @@ impl Trainer {
         let steps = limit.unwrap_or(usize::MAX).min(batches.steps_per_pass()) as u64;
         let (mut mean, mut confusion) = (Mean::default(), Confusion::default());
         let judge = Judge::new(&model, self.loss.as_ref(), self.fused.is_some());
-        let mut outputs = Outputs::new(&model, self.fused.is_some())?;
+        let mut outputs = self.outputs(&model, self.fused.is_some())?;
         read_ahead(&batches, steps, |batch| {
             let y = outputs.of(&model, batch.x.view())?;
             let loss = self.head().value(y.view(), &batch.target, batch.weights.as_deref())?;
@@ -72,14 +72,22 @@ impl Trainer {
         with_threads(self.threads, || {
             let model = self.averaged_model();
             let batches = Batches::new(data, BATCH_SIZE, self.seed, Order::InOrder)?;
-            let mut outputs = ArrayD::zeros([&[data.len()], model.output_shape()].concat());
-            let mut rows = outputs.axis_chunks_iter_mut(Axis(0), BATCH_SIZE);
+            let mut outputs = self.outputs(&model, false)?;
+            let mut y = ArrayD::zeros([&[data.len()], model.output_shape()].concat());
+            let mut rows = y.axis_chunks_iter_mut(Axis(0), BATCH_SIZE);
             read_ahead(&batches, batches.steps_per_pass() as u64, |batch| {
-                model.predict_into(batch.x.view(), rows.next().expect("rows for each batch"))
+                rows.next().expect("rows for each batch").assign(&outputs.of(&model, batch.x.view())?);
+                Ok(())
             })?;
             drop(rows);
-            Ok(outputs)
+            Ok(y)
         })?
+    }
+
+    /// The way forward of `model`, without its last layer where `skip_last`, where this trainer computes.
+    pub(super) fn outputs(&self, model: &Sequential, skip_last: bool) -> Result<Outputs> {
+        let count = model.layers().len() - usize::from(skip_last);
+        Ok(Outputs { predictor: self.predictor(model, count)?, y: Vec::new() })
     }
 }
 
@@ -90,11 +98,6 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    pub fn new(model: &Sequential, skip_last: bool) -> Result<Self> {
-        let count = model.layers().len() - usize::from(skip_last);
-        Ok(Self { predictor: Predictor::new(model, count)?, y: Vec::new() })
-    }
-
     pub fn of(&mut self, model: &Sequential, x: ArrayViewD<'_, f32>) -> Result<ArrayViewD<'_, f32>> {
         model.expect_input(&x)?;
         let shape = [&x.shape()[..1], self.predictor.output()].concat();

@@ -15,8 +15,13 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// For the outputs of `model`; `logits` where its last layer is left out, since the loss takes its place.
     pub fn new(model: &Sequential, loss: &'a dyn Loss<f32>, logits: bool) -> Self {
+        Self { loss, threshold: Self::threshold(model, logits) }
+    }
+
+    /// What a single output has to be above to be an answer for class 1.
+    pub fn threshold(model: &Sequential, logits: bool) -> f64 {
         // Without its last layer, a network with a Sigmoid gives logits: ½ becomes 0.
-        Self { loss, threshold: if logits { 0.0 } else { model.threshold() } }
+        if logits { 0.0 } else { model.threshold() }
     }
 
     /// Tells `each` the label and the predicted class of every sample whose label is a class of the network; false

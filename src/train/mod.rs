@@ -8,6 +8,7 @@ mod checkpoints;
 mod classify;
 mod evaluation;
 mod exact;
+mod feed;
 mod fit;
 mod history;
 mod judge;
@@ -15,6 +16,8 @@ mod position;
 mod progress;
 mod run;
 mod stop;
+#[cfg_attr(not(feature = "cuda"), path = "nowhere_else.rs")]
+mod there;
 mod trainer;
 
 pub use crate::plan::StepTime;

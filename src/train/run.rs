@@ -1,10 +1,11 @@
 //! The loop of `fit`: epochs of steps, validation, callbacks.
 
+use super::feed::Feed;
 use super::position::{Fingerprint, Position, Settings, Unfinished};
 use super::progress::Progress;
-use super::trainer::{BATCH_SIZE, Trainer};
+use super::trainer::{BATCH_SIZE, Done, Trainer};
 use super::{Callback, EpochContext, EpochReport, Fit, History, TrainContext};
-use crate::data::{Batches, Dataset, Order};
+use crate::data::{Dataset, Order};
 use crate::error::{Error, Result};
 use crate::threads::with_threads;
 use std::cell::Cell;
@@ -34,15 +35,22 @@ impl Trainer {
         }
         let mut run = Run::new(data, fit, self.seed)?;
         let mut position = self.take_up(&mut run)?;
+        self.settle(data, run.batch_size.min(data.len()), &mut run.feed)?;
+        let ran = self.epochs(&mut run, &mut position);
+        self.leave();
+        ran
+    }
+
+    fn epochs(&mut self, run: &mut Run<'_, '_>, position: &mut Position) -> Result<History> {
         let earlier = position.earlier;
         let before = History { epochs: self.history.epochs[earlier..].to_vec() };
         let train = TrainContext { epochs: run.fit.epochs, steps: run.steps, history: &before };
         run.callbacks.each(|callback| callback.on_train_begin(train))?;
         let mut stopped = false;
         while !stopped && !position.is_over(run.fit.epochs) {
-            run.callbacks.begin_epoch(&position)?;
-            stopped = match self.train_epoch(&mut run, &mut position)? {
-                Some(report) => self.end_epoch(&mut run, &mut position, report)?,
+            run.callbacks.begin_epoch(position)?;
+            stopped = match self.train_epoch(run, position)? {
+                Some(report) => self.end_epoch(run, position, report)?,
                 None => true,
             };
         }
@@ -68,21 +76,29 @@ impl Trainer {
     /// The steps of one epoch from `position` on; none where it was stopped before its last.
     fn train_epoch(&mut self, run: &mut Run<'_, '_>, position: &mut Position) -> Result<Option<EpochReport>> {
         let (begun, before) = (Instant::now(), position.seconds);
-        let mut next = Some(run.batches.batch(self.step)?);
+        let mut next = Some(run.feed.group(self.step, run.at_once(self.step, position.done))?);
         loop {
-            let batch = next.take().expect("the next one is read before each step but the last");
-            let (learning_rate, following) = (self.optimizer.learning_rate(), self.step + 1);
-            // The other threads read the next batch while this one is learned from.
-            let (report, prefetched) = rayon::join(
-                || self.train_on_batch(&batch),
-                || (position.done + 1 < run.steps).then(|| run.batches.batch(following)).transpose(),
+            let group = next.take().expect("the next one is read before each group but the last");
+            let (following, done) = (self.step + group.len() as u64, position.done + group.len());
+            let (feed, most) = (&run.feed, run.at_once(following, done));
+            // The other threads read the next batches while these are learned from.
+            let (trained, prefetched) = rayon::join(
+                || self.train_on_group(&group),
+                || (most > 0).then(|| feed.group(following, most)).transpose(),
             );
-            let report = report?;
-            position.done += 1;
-            position.mean.add(report.loss, report.samples, report.acc);
-            position.ended = run.callbacks.any_breaks(|callback| callback.on_step_end(&report))?;
+            let Done { reports, learning_rate, failed } = trained?;
+            for report in &reports {
+                position.done += 1;
+                position.mean.add(report.loss, report.samples, report.acc);
+                position.ended |= run.callbacks.any_breaks(|callback| callback.on_step_end(report))?;
+            }
             position.seconds = before + begun.elapsed().as_secs_f64();
+            if let Some(error) = failed {
+                self.fetch()?;
+                return Err(error);
+            }
             if position.ended || position.done == run.steps {
+                self.fetch()?;
                 return Ok(Some(report_of(position, learning_rate)));
             }
             next = prefetched?;
@@ -120,6 +136,7 @@ impl Trainer {
         let over = position.is_over(run.fit.epochs);
         let stopped = !over && run.fit.stop.as_ref().is_some_and(|stop| stop.is_set());
         if stopped || self.is_due(run, position, over) {
+            self.fetch()?;
             let unfinished = run.unfinished(position)?;
             self.save(run, &unfinished)?;
             self.unfinished = stopped.then_some(unfinished);
@@ -173,7 +190,7 @@ fn report_of(position: &Position, learning_rate: f64) -> EpochReport {
 /// One call of `fit`.
 struct Run<'d, 'a> {
     data: &'d dyn Dataset,
-    batches: Batches<'d>,
+    feed: Feed<'d>,
     batch_size: usize,
     /// Training steps in an epoch.
     steps: usize,
@@ -188,15 +205,25 @@ impl<'d, 'a> Run<'d, 'a> {
     fn new(data: &'d dyn Dataset, mut fit: Fit<'a>, seed: u64) -> Result<Self> {
         let order = if fit.in_order { Order::InOrder } else { Order::Shuffled };
         let batch_size = fit.batch_size.unwrap_or(BATCH_SIZE);
-        let batches = Batches::new(data, batch_size, seed, order)?;
-        let steps = fit.steps_per_epoch.unwrap_or(batches.steps_per_pass());
+        let feed = Feed::new(data, batch_size, seed, order)?;
+        let steps = fit.steps_per_epoch.unwrap_or(feed.steps_per_pass());
         for (argument, value) in [("steps_per_epoch", Some(steps)), ("validation_steps", fit.validation_steps)] {
             if value == Some(0) {
                 return Err(Error::argument("fit", argument, "at least 1", 0));
             }
         }
         let callbacks = Callbacks { progress: Progress::new(fit.verbosity), users: fit.callbacks.drain(..).collect() };
-        Ok(Self { data, batches, batch_size, steps, callbacks, fit, fingerprints: None })
+        Ok(Self { data, feed, batch_size, steps, callbacks, fit, fingerprints: None })
+    }
+
+    /// How many steps may be done from `step` on, `done` steps into the epoch, before it ends or a checkpoint is due.
+    fn at_once(&self, step: u64, done: usize) -> usize {
+        let left = self.steps.saturating_sub(done);
+        #[cfg(feature = "bundle")]
+        let left = self.fit.checkpoints.as_ref().map_or(left, |checkpoints| left.min(checkpoints.steps_left(step)));
+        #[cfg(not(feature = "bundle"))]
+        let _ = step;
+        left
     }
 
     /// All that must be the same where this fit goes on, but the number of epochs.

@@ -29,7 +29,7 @@ mod tile;
 pub(crate) mod update;
 mod windows;
 
-pub(crate) use call::{Call, Parameter};
+pub(crate) use call::Call;
 pub(crate) use gpu::Gpu;
 pub(crate) use graph::{Graph, Moment};
 pub(crate) use memory::{Buffer, Span};
