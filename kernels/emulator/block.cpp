@@ -137,7 +137,9 @@ void Block::run(const Launch &work, Order order) {
     if (order == REVERSE) std::reverse(turns.begin(), turns.end());
     while (done < work.threads) {
         // Fisher and Yates
-        for (unsigned i = work.threads; order == RANDOM && --i > 0;) std::swap(turns[i], turns[random_bits() % (i + 1)]);
+        for (unsigned i = work.threads; order == RANDOM && --i > 0;) {
+            std::swap(turns[i], turns[random_bits() % (i + 1)]);
+        }
         bool went_on = false;
         for (unsigned index : turns) {
             if (threads[index].state > State::READY) continue;
@@ -192,7 +194,9 @@ void Block::all_met() {
 void Block::stuck() {
     unsigned first = 0, other = 0;
     while (threads[first].state == State::DONE) ++first;
-    auto differs = [&](const Thread &thread) { return thread.state != threads[first].state || thread.site != threads[first].site; };
+    auto differs = [&](const Thread &thread) {
+        return thread.state != threads[first].state || thread.site != threads[first].site;
+    };
     while (other + 1 < launch->threads && !differs(threads[other])) ++other;
     const char *where = threads[other].state == State::DONE ? "has returned" : "waits elsewhere";
     place.thread = {first, 0, 0};

@@ -64,8 +64,8 @@ Result ready() {
     return current ? SUCCESS : INVALID_CONTEXT;
 }
 
-// The same, for calls that no capture survives. A driver would capture copies, fills, and memory that comes and goes, but
-// no step has any: here they are mistakes.
+// The same, for calls that no capture survives. A driver would capture copies, fills, and memory that comes and goes;
+// but no step has any, so here they are mistakes.
 Result ready_outside_captures() {
     if (capturing) {
         capturing->is_broken = true;
@@ -105,7 +105,7 @@ Module::Module(const char *stem, bool tf32, std::vector<Kernel> kernels, char *s
     modules().push_back(this);
 }
 
-// Not the driver's: tests choose the order of blocks and threads of the launches from this host thread; -1: each in turn.
+// Not the driver's: the order of blocks and threads in the launches from this host thread; -1: each order in turn.
 extern "C" __attribute__((visibility("default"))) void tapetum_emulator_order(int order) { chosen_order = order; }
 
 DRIVER cuInit(unsigned) {

@@ -33,6 +33,7 @@ struct Allocation {
 
     char *end() const { return begin + size; }
     char *guard() const { return mapped + PAGE + pages * PAGE; }
+    bool covers(const char *address) const { return mapped <= address && address < guard() + PAGE; }
 };
 
 std::mutex lock;
@@ -50,7 +51,7 @@ size_t total() {
 const Allocation *at(const void *pointer) {
     const char *address = static_cast<const char *>(pointer);
     for (const auto &[begin, allocation] : allocations)
-        if (allocation.mapped <= address && address < allocation.guard() + PAGE) return &allocation;
+        if (allocation.covers(address)) return &allocation;
     return nullptr;
 }
 
@@ -100,7 +101,8 @@ bool contains(const void *pointer, size_t size) {
     std::lock_guard<std::mutex> held(lock);
     const char *address = static_cast<const char *>(pointer);
     const Allocation *allocation = at(address);
-    return allocation && allocation->begin <= address && address <= allocation->end() && size <= size_t(allocation->end() - address);
+    if (!allocation || address < allocation->begin || allocation->end() < address) return false;
+    return size <= size_t(allocation->end() - address);
 }
 
 std::string describe(const void *pointer) {
@@ -114,15 +116,16 @@ std::string describe(const void *pointer) {
     if (address < reinterpret_cast<char *>(PAGE)) return "the null pointer";
     if (const Allocation *allocation = at(address)) return text(*allocation);
     for (const Allocation &allocation : released)
-        if (allocation.mapped <= address && address < allocation.guard() + PAGE) return text(allocation) + " that was released";
+        if (allocation.covers(address)) return text(allocation) + " that was released";
     return "nothing";
 }
 
 void check() {
     std::lock_guard<std::mutex> held(lock);
     for (const auto &[begin, allocation] : allocations) {
-        if (!is_beside(allocation.mapped + PAGE, begin)) fail("wrote before an allocation of %zu bytes", allocation.size);
-        if (!is_beside(allocation.end(), allocation.guard())) fail("wrote past the end of an allocation of %zu bytes", allocation.size);
+        size_t size = allocation.size;
+        if (!is_beside(allocation.mapped + PAGE, begin)) fail("wrote before an allocation of %zu bytes", size);
+        if (!is_beside(allocation.end(), allocation.guard())) fail("wrote past an allocation of %zu bytes", size);
     }
 }
 

@@ -58,8 +58,12 @@ extern "C" __global__ void reads_null(const float *, float *to, int) {
     to[this_one()] = nothing[this_one()];
 }
 
+struct alignas(16) Four {
+    float x, y, z, w;
+};
+
 extern "C" __global__ void reads_unaligned(const float *from, float *to, int) {
-    to[this_one()] = reinterpret_cast<const float4 *>(from + 1)->x;
+    to[this_one()] = reinterpret_cast<const Four *>(from + 1)->x;
 }
 
 extern "C" __global__ void reads_outside_tile(const float *from, float *to, int count) {

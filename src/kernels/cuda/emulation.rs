@@ -164,7 +164,7 @@ fn a_kernel_that_does_what_it_must_not_do_is_stopped() {
     let cases = [
         ("reads_past 128", "reads from 0 bytes past the end of an allocation of 512 bytes"),
         ("writes_past 128", "block (0, 0, 0), thread 0: writes to 0 bytes past the end of an allocation of 512 bytes"),
-        ("writes_past 101", "wrote past the end of an allocation of 404 bytes"),
+        ("writes_past 101", "wrote past an allocation of 404 bytes"),
         ("writes_before 128", "wrote before an allocation of 512 bytes"),
         ("writes_before 1024", "writes to 4 bytes before an allocation of 4096 bytes"),
         ("reads_null 64", "probe.cu:"),
