@@ -102,7 +102,10 @@ impl Trainer {
         self.there.remote = Some(remote);
         let fetched = self.fetch();
         self.leave();
-        fetched.and(done.failed.map_or(Ok(Some(done.reports[0])), Err))
+        match done.failed {
+            Some(error) => fetched.and(Err(error)),
+            None => fetched.map(|()| done.reports.first().copied()),
+        }
     }
 
     /// A group of steps there, if the training is.
@@ -122,16 +125,25 @@ impl Trainer {
     }
 
     fn group_on(&mut self, remote: &mut Remote, group: &[Drawn]) -> Result<Done> {
-        let first = self.step + 1;
-        let steps = group.par_iter().enumerate().map(|(place, drawn)| self.prepared(first + place as u64, drawn));
-        let steps = steps.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>>>()?;
-        let mut learning_rate = 0.0;
-        let recipes = (remote.ahead..).take(group.len()).map(|ahead| {
-            let (rate, recipe) = self.recipe(ahead)?;
-            learning_rate = rate;
-            Ok(recipe)
-        });
-        let recipes = recipes.collect::<Result<Vec<_>>>()?;
+        let (first, trainer) = (self.step + 1, &*self);
+        let prepare = |(place, drawn): (usize, &Drawn)| {
+            let (rate, recipe) = trainer.recipe(remote.ahead + place as u64)?;
+            Ok((trainer.prepared(first + place as u64, drawn)?, recipe, rate))
+        };
+        let ahead: Vec<Result<_>> = group.par_iter().enumerate().map(prepare).collect();
+        // The steps before the first that cannot be done are done.
+        let (mut steps, mut recipes, mut rates, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for step in ahead {
+            match step {
+                Ok((step, recipe, rate)) if failed.is_none() => {
+                    steps.push(step);
+                    recipes.push(recipe);
+                    rates.push(rate);
+                }
+                Ok(_) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
         remote.training.begin(&steps, &recipes)?;
         let logged = remote.training.finish(steps.len())?;
         let done = logged.steps.len() as u64;
@@ -145,7 +157,8 @@ impl Trainer {
         self.step += done;
         remote.ahead += done;
         let not_finite = |(what, value)| Error::NotFinite { what, step: first + done, value };
-        Ok(Done { reports, learning_rate, failed: logged.halted.map(not_finite) })
+        let learning_rate = rates[..done as usize].last().copied().unwrap_or_default();
+        Ok(Done { reports, learning_rate, failed: logged.halted.map(not_finite).or(failed) })
     }
 
     /// The learning rate of the step that is `ahead` of the next one here, and its row in the tables there.

@@ -1,7 +1,7 @@
 //! Inference on a GPU: one graph for each size of batch, over weights that are written once.
 
 use super::pass::{Kept, Pass, Settings, scratch};
-use super::{Arena, expect_known};
+use super::{Arena, expect_countable, expect_known};
 use crate::error::Result;
 use crate::kernels::cuda::{Buffer, Gpu, Graph, Span};
 use crate::layers::Chain;
@@ -83,6 +83,7 @@ impl CudaInference {
 
     fn room(&self, batch: usize) -> Result<Room> {
         let gpu = &*self.gpu;
+        expect_countable(&self.program, batch)?;
         Ok(Room {
             batch,
             x: Buffer::zeros(gpu, batch * self.program.size(0))?,

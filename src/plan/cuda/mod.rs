@@ -31,6 +31,23 @@ fn expect_known(gpu: &Gpu, program: &Program) -> Result<()> {
     }
 }
 
+/// Kernels count the numbers of a tensor in 31 bits, with room for the threads beyond its end.
+const MOST: usize = i32::MAX as usize - (1 << 16);
+
+/// Refuses batches for which a step would have a tensor that the kernels cannot count.
+fn expect_countable(program: &Program, batch: usize) -> Result<()> {
+    // Where a pooling follows, nobody writes what a convolution gives, but its pixels are counted.
+    let pixels = program.nodes.iter().filter_map(|node| match &node.step {
+        Step::Conv2D { shape, .. } => Some(shape.geometry.pixels() * shape.c_out),
+        _ => None,
+    });
+    let size = (0..program.values.len()).map(|value| program.size(value)).chain(pixels).max().unwrap_or(0);
+    match size.max(1).checked_mul(batch) {
+        Some(count) if count <= MOST => Ok(()),
+        _ => Err(Error::argument("plan", "batch", format!("at most {} on a GPU", MOST / size.max(1)), batch)),
+    }
+}
+
 /// The buffers of a plan in one, for batches up to some size.
 #[derive(Debug)]
 struct Arena {

@@ -3,9 +3,9 @@
 use super::layout::{Layout, assign};
 use super::pass::{Draws, Kept, Pass, Settings, Way, scratch};
 use super::tables::{GROUP, Input, Prepared, Recipe, Tables};
-use super::{Arena, expect_known};
+use super::{Arena, MOST, expect_countable, expect_known};
 use crate::data::Pictures;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::cuda::augment::{self, Fill};
 use crate::kernels::cuda::loss::{LOSS_IS_NOT_FINITE, LossKind, loss};
 use crate::kernels::cuda::update::Rule;
@@ -104,6 +104,12 @@ impl CudaTraining {
         let dropouts: Vec<_> = program.nodes.iter().filter(|node| matches!(node.step, Step::Dropout(_))).collect();
         let dropouts: Vec<_> = dropouts.into_iter().map(|node| node.place.clone()).collect();
         let outputs = program.size(program.output);
+        expect_countable(&program, batch)?;
+        // Pictures are counted in 16 bits, and the tables hold groups of batches.
+        let most = if pictures.is_some() { u16::MAX.into() } else { MOST / GROUP / outputs.max(1) };
+        if batch > most {
+            return Err(Error::argument("plan", "batch", format!("at most {most} on a GPU"), batch));
+        }
         let held = |pictures| Album::new(gpu, pictures);
         let moments = setup.moments.iter().map(|&name| Ok((name, parameters.zeros(gpu)?)));
         let room = scratch(&program, batch).max(reduce::check_scratch(parameters.len));
