@@ -2,7 +2,7 @@
 #pragma once
 #include "common.cuh"
 
-constexpr int SUM_THREADS = 128, SUM_LANES = 4;
+constexpr int SUM_THREADS = 256, SUM_LANES = 16;
 
 // A block adds up SUM_THREADS / SUM_LANES numbers; each lane every SUM_LANES-th part. Overwrites `y` [size].
 __device__ inline void sum_parts(
@@ -14,7 +14,7 @@ __device__ inline void sum_parts(
     int at = blockIdx.x * NUMBERS + number;
     float sum = 0.0f;
     if (at < size) {
-#pragma unroll 4
+#pragma unroll 8
         for (int part = lane; part < count; part += SUM_LANES) sum += parts[(long long)part * size + at];
     }
     sums[lane][number] = sum;

@@ -1,8 +1,8 @@
 // The sums of a tile in FP32: each thread has 4×4, 8×4 or 8×8 of them, in fragments of four rows and four columns.
 #pragma once
 
-// Numbers between the rows of a tile of factors, so that transposed writes meet other banks.
-constexpr int PAD = 4;
+// Numbers between the rows of a tile of factors.
+constexpr int PAD = 0;
 
 // What is written into a tile of factors: the numbers as they are.
 __device__ inline Quad prepared(Quad four) { return four; }
@@ -13,6 +13,7 @@ struct Sums {
     static constexpr int ROWS = M == 64 ? 4 : 8, COLUMNS = M * N / BLOCK / ROWS;
     // Threads abreast, and the distance of a thread's fragments, between which lie those of the others.
     static constexpr int ABREAST = N / COLUMNS;
+    // Both steps are multiples of 32, which `turn` leaves alone.
     static constexpr int ROW_STEP = M / (ROWS / 4), COLUMN_STEP = N / (COLUMNS / 4);
 
     float sums[ROWS][COLUMNS] = {};
@@ -25,8 +26,8 @@ struct Sums {
 #pragma unroll
         for (int k = 0; k < DEPTH; k++) {
             float left[ROWS], right[COLUMNS];
-            fragments<ROWS, ROW_STEP>(left, a + k * (M + PAD) + row());
-            fragments<COLUMNS, COLUMN_STEP>(right, b + k * (N + PAD) + column());
+            fragments<ROWS, ROW_STEP>(left, a + k * (M + PAD) + (row() ^ turn(k)));
+            fragments<COLUMNS, COLUMN_STEP>(right, b + k * (N + PAD) + (column() ^ turn(k)));
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
 #pragma unroll

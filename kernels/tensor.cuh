@@ -66,18 +66,30 @@ struct Sums {
     __device__ static int row() { return threadIdx.x / 32 / (N / WARP_N) * WARP_M; }
     __device__ static int column() { return threadIdx.x / 32 % (N / WARP_N) * WARP_N; }
 
+    // Line `at` + `from` of a warp's SIDE lines, at number k; the parts that are known when this is compiled stay so.
+    template <int SIDE>
+    __device__ static int place(int from, int at, int k) {
+        return (from ^ (turn(k) & -SIDE)) + ((at ^ turn(k)) & (SIDE - 1));
+    }
+
     // Adds a [DEPTH][M + PAD] times b [DEPTH][N + PAD].
     __device__ void add(const float *a, const float *b) {
         int g = lane() / 4, t = lane() % 4;
+        a += t * (M + PAD) + g;
+        b += t * (N + PAD) + g;
 #pragma unroll
         for (int first = 0; first < DEPTH; first += 8) {
             float left[DOWN][4], right[ABREAST][2];
-            const float *from = a + (first + t) * (M + PAD) + row() + g;
 #pragma unroll
-            for (int i = 0; i < DOWN * 4; i++) left[i / 4][i % 4] = from[i / 4 * 16 + i % 2 * 8 + i % 4 / 2 * 4 * (M + PAD)];
-            from = b + (first + t) * (N + PAD) + column() + g;
+            for (int i = 0; i < DOWN * 4; i++) {
+                int k = first + i % 4 / 2 * 4;
+                left[i / 4][i % 4] = a[k * (M + PAD) + place<WARP_M>(row(), i / 4 * 16 + i % 2 * 8, k)];
+            }
 #pragma unroll
-            for (int i = 0; i < ABREAST * 2; i++) right[i / 2][i % 2] = from[i / 2 * 8 + i % 2 * 4 * (N + PAD)];
+            for (int i = 0; i < ABREAST * 2; i++) {
+                int k = first + i % 2 * 4;
+                right[i / 2][i % 2] = b[k * (N + PAD) + place<WARP_N>(column(), i / 2 * 8, k)];
+            }
 #pragma unroll
             for (int i = 0; i < DOWN; i++) {
 #pragma unroll

@@ -20,6 +20,10 @@ struct alignas(16) Quad {
     float x, y, z, w;
 };
 
+// Where number k of a line lies in a tile of factors with so many lines: rows of `pitch`, in which lines change places
+// eight by eight, another way for each four k. So a warp that writes runs along k meets all 32 banks; 0 ≤ k < DEPTH.
+__device__ constexpr int turn(int k) { return k / 4 * 8; }
+
 #ifdef TAPETUM_TF32
 #include "tensor.cuh"
 #else
@@ -78,13 +82,14 @@ struct Fetch {
         for (int run = 0; run < RUNS; run++) {
             Quad four = prepared(runs[run]);
             if constexpr (Operand::ALONG_K) {
-                float *to = tile + along() * PITCH + across(run);
+                float *to = tile + along() * PITCH + (across(run) ^ turn(along()));
                 to[0] = four.x;
                 to[PITCH] = four.y;
                 to[2 * PITCH] = four.z;
                 to[3 * PITCH] = four.w;
             } else {
-                *reinterpret_cast<Quad *>(tile + across(run) * PITCH + along()) = four;
+                int k = across(run);
+                *reinterpret_cast<Quad *>(tile + k * PITCH + (along() ^ turn(k))) = four;
             }
         }
     }

@@ -144,8 +144,9 @@ impl Plan {
     }
 }
 
-/// Numbers that a block of the kernel `sum` adds up.
-const SUMS: usize = 32;
+/// Numbers that a block of the kernel `sum` adds up, and its threads.
+const SUMS: usize = 16;
+const SUM_THREADS: usize = 256;
 
 /// y[i] = f(bias[i mod columns] + Σ_p parts[p][i]) for `parts` [count, len]. Overwrites `y`.
 fn sum_parts(
@@ -162,7 +163,7 @@ fn sum_parts(
     let call = gpu.call("gemm", "sum")?.with(parts).size(count).size(len).with(bias.unwrap_or(Span::none()));
     let call = call.with(Divisor::new(columns)).with(activation).with(y);
     // SAFETY: `parts` and `y` are as long as the kernel was told, and a bias as its divisor.
-    unsafe { call.launch([len.div_ceil(SUMS), 1, 1], THREADS) }
+    unsafe { call.launch([len.div_ceil(SUMS), 1, 1], SUM_THREADS) }
 }
 
 /// # Panics
