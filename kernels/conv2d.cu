@@ -27,21 +27,21 @@ __device__ void forward(
     multiply<Sums>(PatchRows{patches}, b, cut, store);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) forward_small(
     Forward of, const float *x, const float *w, const float *bias, Activation activation, float *y,
     unsigned char *winners
 ) {
     forward<Small>(of, x, w, bias, activation, y, winners);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) forward_narrow(
     Forward of, const float *x, const float *w, const float *bias, Activation activation, float *y,
     unsigned char *winners
 ) {
     forward<Narrow>(of, x, w, bias, activation, y, winners);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) forward_wide(
     Forward of, const float *x, const float *w, const float *bias, Activation activation, float *y,
     unsigned char *winners
 ) {

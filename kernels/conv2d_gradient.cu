@@ -87,11 +87,11 @@ struct GradientRows {
     int lines;
 
     __device__ Line line(int group, int pixel) const {
-        if (pixel >= lines) return {0, -1, -1, 0};
         const Axis &rows = of.windows.rows, &columns = of.windows.columns;
-        int row, column;
+        int row, column, filter = group * of.filters.size;
         int picture = rows.input.divide(columns.input.divide(pixel, column), row);
-        return {picture, row + rows.before, column + columns.before, group * of.filters.size};
+        if (pixel >= lines) return {0, -1, -1, filter};
+        return {picture, row + rows.before, column + columns.before, filter};
     }
 
     // dz of the filters from f on, of the tap with this number.
@@ -124,31 +124,26 @@ struct GradientRows {
 struct TurnedWeights {
     static constexpr bool ALONG_K = true;
 
-    struct Line {
-        // w[0,0,c,f], f the group's first; null for no channel.
-        const float *from;
-    };
+    // Where w[0,0,c,f] is, f the group's first; below 0 for no channel.
+    using Line = int;
 
     const float *w;
     Convolution of;
     bool quads;
 
     __device__ Line line(int group, int channel) const {
-        bool inside = channel < of.windows.channels.size;
-        return {inside ? w + channel * of.c_out + group * of.filters.size : nullptr};
+        return channel < of.windows.channels.size ? channel * of.c_out + group * of.filters.size : -1;
     }
 
-    __device__ float number(const Line &line, int k, int end) const {
-        return k < end && line.from ? *at(line, k) : 0.0f;
-    }
-
-    __device__ const float *at(const Line &line, int k) const {
+    __device__ const float *at(Line line, int k) const {
         int f, tap = of.filters.divide(k, f);
-        return line.from + tap * of.windows.channels.size * of.c_out + f;
+        return w + line + tap * of.windows.channels.size * of.c_out + f;
     }
 
-    __device__ Quad run(const Line &line, int k, int end) const {
-        if (quads) return k < end && line.from ? *reinterpret_cast<const Quad *>(at(line, k)) : Quad{};
+    __device__ float number(Line line, int k, int end) const { return k < end && line >= 0 ? *at(line, k) : 0.0f; }
+
+    __device__ Quad run(Line line, int k, int end) const {
+        if (quads) return k < end && line >= 0 ? *reinterpret_cast<const Quad *>(at(line, k)) : Quad{};
         return {number(line, k, end), number(line, k + 1, end), number(line, k + 2, end), number(line, k + 3, end)};
     }
 };
@@ -186,37 +181,37 @@ __device__ void input_gradient(
     multiply<Sums>(a, b, of.cut, Store::of_sums(dx, of.cut, of.convolution.c_in));
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) weight_gradient_small(
     Backward of, const float *x, const float *dy, const unsigned char *winners, float *dw
 ) {
     weight_gradient<Small>(of, x, dy, winners, dw);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) weight_gradient_narrow(
     Backward of, const float *x, const float *dy, const unsigned char *winners, float *dw
 ) {
     weight_gradient<Narrow>(of, x, dy, winners, dw);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) weight_gradient_wide(
     Backward of, const float *x, const float *dy, const unsigned char *winners, float *dw
 ) {
     weight_gradient<Wide>(of, x, dy, winners, dw);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) input_gradient_small(
     Backward of, const float *dy, const unsigned char *winners, const float *w, float *dx
 ) {
     input_gradient<Small>(of, dy, winners, w, dx);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) input_gradient_narrow(
     Backward of, const float *dy, const unsigned char *winners, const float *w, float *dx
 ) {
     input_gradient<Narrow>(of, dy, winners, w, dx);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) input_gradient_wide(
     Backward of, const float *dy, const unsigned char *winners, const float *w, float *dx
 ) {
     input_gradient<Wide>(of, dy, winners, w, dx);

@@ -36,55 +36,55 @@ __device__ void weight_gradient(const Cut &cut, Quads quads, const float *x, con
     multiply<Sums>(a, b, cut, Store::of_sums(dw, cut, cut.columns));
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) forward_small(
     Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
 ) {
     forward<Small>(cut, quads, x, w, bias, activation, y);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) forward_narrow(
     Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
 ) {
     forward<Narrow>(cut, quads, x, w, bias, activation, y);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) forward_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) forward_wide(
     Cut cut, Quads quads, const float *x, const float *w, const float *bias, Activation activation, float *y
 ) {
     forward<Wide>(cut, quads, x, w, bias, activation, y);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) input_gradient_small(
     Cut cut, Quads quads, const float *dy, const float *w, float *dx
 ) {
     input_gradient<Small>(cut, quads, dy, w, dx);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) input_gradient_narrow(
     Cut cut, Quads quads, const float *dy, const float *w, float *dx
 ) {
     input_gradient<Narrow>(cut, quads, dy, w, dx);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) input_gradient_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) input_gradient_wide(
     Cut cut, Quads quads, const float *dy, const float *w, float *dx
 ) {
     input_gradient<Wide>(cut, quads, dy, w, dx);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_small(
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) weight_gradient_small(
     Cut cut, Quads quads, const float *x, const float *dy, float *dw
 ) {
     weight_gradient<Small>(cut, quads, x, dy, dw);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_narrow(
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) weight_gradient_narrow(
     Cut cut, Quads quads, const float *x, const float *dy, float *dw
 ) {
     weight_gradient<Narrow>(cut, quads, x, dy, dw);
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK) weight_gradient_wide(
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) weight_gradient_wide(
     Cut cut, Quads quads, const float *x, const float *dy, float *dw
 ) {
     weight_gradient<Wide>(cut, quads, x, dy, dw);

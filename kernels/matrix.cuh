@@ -16,15 +16,16 @@ __device__ inline Quad read_run(const float *from, int count, bool quads) {
 // [lines][pitch], a line's numbers side by side. `quads`: the pitch and the depth are multiples of four.
 struct Lines {
     static constexpr bool ALONG_K = true;
-    using Line = const float *;
+    // Where it begins; below 0 for none.
+    using Line = int;
 
     const float *from;
     int lines, pitch;
     bool quads;
 
-    __device__ Line line(int, int index) const { return index < lines ? from + index * pitch : nullptr; }
+    __device__ Line line(int, int index) const { return index < lines ? index * pitch : -1; }
 
-    __device__ Quad run(Line line, int k, int end) const { return read_run(line + k, line ? end - k : 0, quads); }
+    __device__ Quad run(Line line, int k, int end) const { return read_run(from + line + k, line < 0 ? 0 : end - k, quads); }
 };
 
 // [depth][pitch], numbers of the same k side by side; a group's lines follow those of the group before.

@@ -31,7 +31,8 @@ __device__ constexpr int turn(int k) { return k / 4 * 8; }
 #endif
 
 // Tiles for problems of few sums, of few columns, and of many. They differ in how often a factor is used once it is in a
-// register: four times, or eight.
+// register: four times, or eight. Their kernels promise 5, 4 and 3 blocks on a multiprocessor, which says how many
+// registers there are: fewer would be spilled, more would leave it idle at the barriers.
 using Small = Sums<64, 32>;
 using Narrow = Sums<128, 32>;
 using Wide = Sums<128, 64>;
@@ -172,10 +173,15 @@ __device__ void multiply(const A &a, const B &b, const Cut &cut, const Store &st
     from_b.write(half + A_LEN);
     __syncthreads();
     Sums sums;
-    for (k += DEPTH; k < end; k += DEPTH) {
-        from_a.read(a, k, end);
-        from_b.read(b, k, end);
+    while (true) {
+        k += DEPTH;
+        bool more = k < end;
+        if (more) {
+            from_a.read(a, k, end);
+            from_b.read(b, k, end);
+        }
         sums.add(half, half + A_LEN);
+        if (!more) break;
         from_a.write(other);
         from_b.write(other + A_LEN);
         __syncthreads();
@@ -183,7 +189,6 @@ __device__ void multiply(const A &a, const B &b, const Cut &cut, const Store &st
         half = other;
         other = done;
     }
-    sums.add(half, half + A_LEN);
 
     // Through shared memory, so that a window's sums, whichever threads they are of, come together.
     float *stage = reinterpret_cast<float *>(memory);
