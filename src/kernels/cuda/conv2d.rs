@@ -31,7 +31,7 @@ impl Convolution {
         let Conv2DShape { geometry, c_in, c_out, groups, .. } = shape;
         let extent = |axis: usize| geometry.before[axis] + geometry.input[axis] + geometry.after[axis];
         assert!([0, 1].iter().all(|&axis| extent(axis) < 1 << 29), "kernels count rows in 29 bits");
-        sizes(shape).map(whole);
+        assert!(sizes(shape).iter().all(|&len| i32::try_from(len).is_ok()), "kernels count in 31 bits");
         Self {
             windows: Windows::new(geometry, c_in / groups),
             across: Divisor::new(geometry.kernel[1]),
