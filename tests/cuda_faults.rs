@@ -4,7 +4,7 @@
 //! Each case is a process of its own, which finds a `libcuda.so` that was compiled for it.
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
-#[allow(unsafe_code, dead_code, reason = "the processes that are started load the driver themselves")]
+#[allow(dead_code, reason = "the processes that are started load the driver themselves")]
 mod emulator;
 
 use ndarray::array;

@@ -40,7 +40,7 @@ fn compare(training: &mut CudaTraining, chain: &Chain<f32>, x: &ArrayD<f32>, ran
     for time in ["first", "second", "third"] {
         training.write_network(chain).unwrap();
         training.poison();
-        training.begin(&[step.clone()], &[STILL]).unwrap();
+        training.begin(std::slice::from_ref(&step), &[STILL]).unwrap();
         let logged = training.finish(1).unwrap();
         assert!(logged.halted.is_none(), "{time}: {:?}", logged.halted);
         let loss = f64::from(logged.steps[0][0]);
