@@ -79,7 +79,7 @@ impl Trainer {
             threads: None,
             device: Device::Cpu,
             tf32: false,
-            there: There::default(),
+            there: Default::default(),
             clip_norm: None,
             ema: None,
             step: 0,
@@ -107,7 +107,7 @@ impl Trainer {
     /// which single steps differ by rounding. Either continues what the other began.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
-        self.there = There::default();
+        self.there = Default::default();
         self
     }
 
