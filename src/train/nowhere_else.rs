@@ -52,7 +52,7 @@ impl Trainer {
     }
 
     #[doc(hidden)]
-    pub fn time_on_gpu(&self, _: &Batch, _: usize) -> Result<Vec<f64>> {
+    pub fn time_on_gpu(&self, _: &Batch, _: std::time::Duration) -> Result<Vec<f64>> {
         self.expect_processor()?;
         Err(Error::device(self.device, "there is no GPU to be timed"))
     }

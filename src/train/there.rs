@@ -16,6 +16,7 @@ use crate::random::Key;
 use crate::target::Target;
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// The trainer's GPU, and what is on it.
 #[derive(Debug, Default)]
@@ -194,19 +195,25 @@ impl Trainer {
     }
 
     /// How long a training step on one batch takes on the GPU, in milliseconds: for each round the mean of 64 steps that
-    /// are replayed between two moments of the device. Changes the network there, and not here.
+    /// are replayed between two moments of the device; rounds begin until `budget` is used up. Changes the network there,
+    /// and not here.
     ///
     /// # Errors
     /// Where this trainer's device is not a GPU, or as [`train_on_batch`](Self::train_on_batch).
     #[doc(hidden)]
-    pub fn time_on_gpu(&self, batch: &Batch, rounds: usize) -> Result<Vec<f64>> {
+    pub fn time_on_gpu(&self, batch: &Batch, budget: Duration) -> Result<Vec<f64>> {
         let Some(gpu) = self.gpu()? else { return Err(Error::device(self.device, "there is no GPU to be timed")) };
         let mut training = self.brought(&gpu, batch.indices.len(), None)?.training;
         let step = self.prepared(1, &Drawn { batch: batch.clone(), pictures: None })?;
         let recipe = self.recipe(0)?.1;
         let group: Vec<_> = (0..GROUP).map(|_| step.clone()).collect();
         training.begin(&group, &vec![recipe; GROUP])?;
-        (0..rounds).map(|_| training.replay(batch.indices.len())).collect()
+        let begin = Instant::now();
+        let mut rounds = vec![training.replay(batch.indices.len())?];
+        while begin.elapsed() < budget {
+            rounds.push(training.replay(batch.indices.len())?);
+        }
+        Ok(rounds)
     }
 
     /// The card that this trainer uses, as its driver names it; none where it is the processor.

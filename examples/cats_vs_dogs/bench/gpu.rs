@@ -6,7 +6,7 @@ use crate::{Outcome, write_json};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tapetum::data::{ArraySet, Batch};
 use tapetum::prelude::*;
 
@@ -26,7 +26,7 @@ pub fn run(args: &BenchArgs, model: &Sequential, operations: &Operations, card: 
     let [training, inference] = sizes(args);
     let train = training.iter().map(|&size| {
         bar.set_message(format!("training, batch {size}"));
-        steps(args, model, &batch(size), &bar)
+        steps(args, model, &batch(size))
     });
     let train = train.collect::<Result<Vec<_>>>()?;
     let infer = inference.iter().map(|&size| {
@@ -44,15 +44,10 @@ pub fn run(args: &BenchArgs, model: &Sequential, operations: &Operations, card: 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Rounds of replays for as long as was asked, but at least five.
-fn steps(args: &BenchArgs, model: &Sequential, batch: &Batch, bar: &ProgressBar) -> Result<Times> {
+/// Rounds of replays for as long as was asked.
+fn steps(args: &BenchArgs, model: &Sequential, batch: &Batch) -> Result<Times> {
     let trainer = args.on.brought(trainer(model));
-    let (begin, budget) = (Instant::now(), Duration::from_secs_f64(args.seconds));
-    let mut times = Vec::new();
-    while times.is_empty() || begin.elapsed() < budget {
-        times.extend(trainer.time_on_gpu(batch, 16)?);
-        bar.tick();
-    }
+    let mut times = trainer.time_on_gpu(batch, Duration::from_secs_f64(args.seconds))?;
     times.sort_by(f64::total_cmp);
     Ok(Times { batch: batch.indices.len(), min_ms: times[0], median_ms: times[times.len() / 2] })
 }
