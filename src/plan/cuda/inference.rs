@@ -1,9 +1,10 @@
 //! Inference on a GPU: one graph for each size of batch, over weights that are written once.
 
+use super::graphs::Graphs;
 use super::pass::{Kept, Pass, Settings, scratch};
 use super::{Arena, expect_countable, expect_known};
 use crate::error::Result;
-use crate::kernels::cuda::{Buffer, Gpu, Graph, Span};
+use crate::kernels::cuda::{Buffer, Gpu, Span};
 use crate::layers::Chain;
 use crate::plan::Forward;
 use crate::plan::cpu::Folded;
@@ -11,7 +12,7 @@ use crate::plan::fuse::{Node, Program, Purpose, Step, Value};
 use crate::plan::in_order;
 use crate::plan::memory::Memory;
 use ndarray::ArrayViewD;
-use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Arc;
 
 /// Samples that go through the steps together, at most.
@@ -46,8 +47,7 @@ struct Room {
     arena: Arena,
     kept: Vec<Kept>,
     scratch: Buffer<f32>,
-    /// None after the first time.
-    graphs: HashMap<usize, Option<Graph>>,
+    graphs: Graphs,
 }
 
 impl CudaInference {
@@ -90,7 +90,7 @@ impl CudaInference {
             arena: Arena::new(gpu, &self.memory, batch)?,
             kept: self.program.nodes.iter().map(|node| Kept::new(gpu, node, batch)).collect::<Result<_>>()?,
             scratch: Buffer::zeros(gpu, scratch(&self.program, batch))?,
-            graphs: HashMap::new(),
+            graphs: Graphs::default(),
         })
     }
 
@@ -104,18 +104,9 @@ impl CudaInference {
         for (x, y) in x.chunks(batch * x_size).zip(y.chunks_mut(batch * y_size)) {
             let batch = x.len() / x_size;
             room.x.span().part(..x.len()).write(&self.gpu, x)?;
-            match room.graphs.remove(&batch) {
-                None => {
-                    self.forward(&room, batch)?;
-                    room.graphs.insert(batch, None);
-                }
-                Some(graph) => {
-                    let capture = || Graph::capture(&self.gpu, || self.forward(&room, batch));
-                    let mut graph = graph.map_or_else(capture, Ok)?;
-                    graph.launch(&self.gpu)?;
-                    room.graphs.insert(batch, Some(graph));
-                }
-            }
+            let mut graphs = take(&mut room.graphs);
+            graphs.run(&self.gpu, batch, || self.forward(&room, batch))?;
+            room.graphs = graphs;
             self.value(&room, self.program.output, batch).read_into(&self.gpu, y)?;
         }
         self.room = Some(room);
@@ -162,7 +153,7 @@ impl Forward<f32> for CudaInference {
         if x.is_empty() {
             return Ok(());
         }
-        let mut copy = std::mem::take(&mut self.input);
+        let mut copy = take(&mut self.input);
         let result = self.batches(in_order(x, &mut copy), y);
         self.input = copy;
         result

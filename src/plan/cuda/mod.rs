@@ -3,13 +3,17 @@
 //! Weights, moments and averages live on the device between two synchronisations; a training step is written down once
 //! as a graph, and done again by one call.
 
+mod album;
+mod graphs;
 mod inference;
 mod layout;
 mod pass;
+mod step;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod training;
+mod weights;
 
 pub(crate) use inference::CudaInference;
 pub(crate) use tables::{GROUP, Input, Prepared};

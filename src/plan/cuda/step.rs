@@ -1,0 +1,141 @@
+//! One training step: all that it launches, from the samples to the new weights.
+
+use super::album::Album;
+use super::pass::{Draws, Pass, Way};
+use super::tables::GROUP;
+use super::training::CudaTraining;
+use crate::error::Result;
+use crate::kernels::cuda::loss::{LossKind, loss};
+use crate::kernels::cuda::{Buffer, Span, activation, augment, batch_norm, reduce, update};
+use crate::losses::Formula;
+use crate::plan::fuse::{Node, Step, Value};
+
+impl CudaTraining {
+    /// Launches one step, from the samples to the new weights.
+    pub(super) fn step(&self, batch: usize) -> Result<()> {
+        let (gpu, control) = (&*self.gpu, self.tables.control.span());
+        if let Some(Album { bytes, shape: [h, w, c], fill, rescale }) = &self.pictures {
+            let (rows, x) = (self.tables.rows.span().part(..GROUP * batch), self.value(0, batch));
+            augment::augment(gpu, bytes.span(), rows, control, [batch, *h, *w, *c], *fill, *rescale, x)?;
+        }
+        let nodes = 0..self.program.nodes.len();
+        nodes.clone().try_for_each(|j| self.forward(j, batch))?;
+        self.loss(batch)?;
+        nodes.rev().try_for_each(|j| self.backward(j, batch))?;
+        reduce::check(gpu, self.gradients.span(), control, self.norm.span(), self.scratch.span())?;
+        let moment = |index: usize| self.moments.get(index).map_or(Span::none(), |(_, buffer)| buffer.span());
+        let average = self.average.as_ref().map_or(Span::none(), Buffer::span);
+        let (theta, gradients, decayed) = (self.theta.span(), self.gradients.span(), self.parameters.decayed);
+        let moments = [moment(0), moment(1)];
+        let recipes = self.tables.recipes.span();
+        let norm = self.norm.span();
+        update::apply(gpu, self.rule, recipes, control, decayed, theta, gradients, moments, average, norm)?;
+        self.follow()?;
+        update::advance(gpu, control)
+    }
+
+    fn loss(&self, batch: usize) -> Result<()> {
+        let output = self.program.output;
+        let kind = match self.formula {
+            Formula::Binary { from_logits: true } => LossKind::BinaryFromLogits,
+            Formula::Binary { from_logits: false } => LossKind::Binary,
+            Formula::Cross { from_logits: true } => LossKind::CrossFromLogits,
+            Formula::Cross { from_logits: false } => LossKind::Cross,
+            Formula::Squared => LossKind::MeanSquared,
+        };
+        let (shape, targets) = ([batch, self.program.size(output)], self.tables.targets(batch, self.threshold));
+        let (z, dz) = (self.value(output, batch), self.gradient(output, batch).expect(WRITTEN));
+        loss(&self.gpu, kind, shape, z, &targets, self.tables.control.span(), dz, self.tables.log.span())
+    }
+
+    /// Moves the statistics of all normalisations, unless the step was given up.
+    fn follow(&self) -> Result<()> {
+        let (gpu, control) = (&*self.gpu, self.tables.control.span());
+        for (j, node) in self.program.nodes.iter().enumerate() {
+            for (number, new) in node.state.clone().zip(&self.kept[j].statistics) {
+                let moving = self.state.of(&self.moving, number);
+                batch_norm::follow(gpu, control, moving, new.span(), self.settings[j].momentum)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(&self, j: usize, batch: usize) -> Result<()> {
+        let node = &self.program.nodes[j];
+        let other = match node.step {
+            Step::Add { other, .. } => self.value(other, batch),
+            _ => Span::none(),
+        };
+        let numbers = [self.value(node.input, batch), other, self.value(node.output, batch)];
+        self.pass(j, batch).forward(numbers, &self.kept[j], Some(self.draws(j)), [None; 2])
+    }
+
+    fn backward(&self, j: usize, batch: usize) -> Result<()> {
+        let node = &self.program.nodes[j];
+        let dy = self.gradient(node.output, batch).expect(WRITTEN);
+        let len = batch * self.program.size(node.input);
+        let share = self.memory.share(j).map(|buffer| self.arena.span(buffer, len));
+        let way = Way {
+            x: if node.step.needs_input() { self.value(node.input, batch) } else { Span::none() },
+            y: if node.step.needs_output() { self.value(node.output, batch) } else { Span::none() },
+            dy,
+            dx: share.or(self.gradient(node.input, batch)),
+            parameters: self.tensors(j, &self.gradients),
+        };
+        self.pass(j, batch).backward(way, &self.kept[j], self.draws(j))?;
+        if let (Some(share), Some(dx)) = (share, self.gradient(node.input, batch)) {
+            activation::add_into(&self.gpu, dx, share)?;
+        }
+        match node.step {
+            Step::Add { other, .. } => self.give(j, other, dy, batch),
+            _ => Ok(()),
+        }
+    }
+
+    /// The other value of a sum gets the same gradient as the first.
+    fn give(&self, j: usize, other: Value, dy: Span<'_, f32>, batch: usize) -> Result<()> {
+        let Some(to) = self.gradient(other, batch) else { return Ok(()) };
+        match self.program.last_reader(other) == j && other != self.program.nodes[j].input {
+            true => activation::copy(&self.gpu, dy, to),
+            false => activation::add_into(&self.gpu, to, dy),
+        }
+    }
+
+    fn pass(&self, j: usize, batch: usize) -> Pass<'_> {
+        Pass {
+            gpu: &self.gpu,
+            node: &self.program.nodes[j],
+            batch,
+            settings: self.settings[j],
+            scratch: self.scratch.span(),
+            parameters: self.tensors(j, &self.theta),
+        }
+    }
+
+    /// The tensors of a step's layer in a buffer of all.
+    fn tensors<'a>(&'a self, j: usize, buffer: &'a Buffer<f32>) -> [Option<Span<'a, f32>>; 2] {
+        let mut numbers = self.program.nodes[j].parameters.clone();
+        [(); 2].map(|()| numbers.next().map(|number| self.parameters.of(buffer, number)))
+    }
+
+    fn draws(&self, j: usize) -> Draws<'_> {
+        let before = |node: &&Node| matches!(node.step, Step::Dropout(_));
+        let number = self.program.nodes[..j].iter().filter(before).count();
+        let (keys, control) = (self.tables.keys.span(), self.tables.control.span());
+        Draws { keys, stride: self.dropouts.len(), number, control }
+    }
+
+    fn value(&self, value: Value, batch: usize) -> Span<'_, f32> {
+        let len = batch * self.program.size(value);
+        match self.memory.value(value) {
+            Some(buffer) => self.arena.span(buffer, len),
+            None => self.x.span().part(..len),
+        }
+    }
+
+    fn gradient(&self, value: Value, batch: usize) -> Option<Span<'_, f32>> {
+        self.memory.gradient(value).map(|buffer| self.arena.span(buffer, batch * self.program.size(value)))
+    }
+}
+
+const WRITTEN: &str = "every value but the input has a buffer, and in training its gradient too";
