@@ -5,7 +5,7 @@
 mod emulator;
 
 use std::ops::ControlFlow;
-use tapetum::data::{Batches, Order, Species, synthetic};
+use tapetum::data::{Batch, Batches, Order, Species, synthetic};
 use tapetum::model::thesis_network;
 use tapetum::prelude::*;
 
@@ -172,6 +172,28 @@ fn a_training_that_diverges_stops_with_its_weights() {
     let (steps, weights) = run(GPU);
     assert!(weights.iter().all(|weight| weight.is_finite()), "after {steps} steps");
     assert_eq!(steps, run(Device::Cpu).0);
+}
+
+#[test]
+fn a_batch_of_any_layout_will_do_and_an_empty_one_is_refused() {
+    emulator::driver();
+    let x = ndarray::array![[1.0, 2.0, -1.0], [0.5, -0.5, 3.0]].reversed_axes().into_dyn();
+    let batch = |x: ndarray::ArrayD<f32>, labels: Vec<usize>| Batch {
+        indices: labels.clone(),
+        target: Target::Labels(labels),
+        weights: None,
+        x,
+    };
+    let model = Sequential::builder([2]).add(Dense::new(1)).add(Sigmoid).build(1).unwrap();
+    let trainer = |device| Trainer::new(model.clone(), BinaryCrossEntropy::default(), SGD::new(0.1)).device(device);
+    let [found, expected] = [GPU, Device::Cpu].map(|device| {
+        let report = trainer(device).train_on_batch(&batch(x.clone(), vec![1, 0, 1])).unwrap();
+        (report.loss as f32, report.acc, report.samples)
+    });
+    assert_eq!(found, expected);
+    assert!(trainer(GPU).train_on_batch(&batch(x, vec![1, 0])).is_err());
+    let error = trainer(GPU).train_on_batch(&batch(ndarray::ArrayD::zeros(vec![0, 2]), vec![])).unwrap_err();
+    assert_eq!(error.to_string(), "train_on_batch: batch must be of at least one sample on a GPU, got 0");
 }
 
 #[test]

@@ -98,7 +98,11 @@ impl Trainer {
     pub(super) fn batch_there(&mut self, batch: &Batch) -> Result<Option<StepReport>> {
         let Some(gpu) = self.gpu()? else { return Ok(None) };
         self.model.expect_input(&batch.x.view())?;
-        let mut remote = self.brought(&gpu, batch.x.shape()[0], None)?;
+        let samples = batch.x.shape()[0];
+        if samples == 0 {
+            return Err(Error::argument("train_on_batch", "batch", "of at least one sample on a GPU", samples));
+        }
+        let mut remote = self.brought(&gpu, samples, None)?;
         let done = self.group_on(&mut remote, &[Drawn { batch: batch.clone(), pictures: None }])?;
         self.there.remote = Some(remote);
         let fetched = self.fetch();
@@ -170,12 +174,12 @@ impl Trainer {
     }
 
     fn prepared(&self, step: u64, Drawn { batch, pictures }: &Drawn) -> Result<Prepared> {
-        let outputs = [&[batch.indices.len()], self.model.output_shape()].concat();
-        let rows = self.head().rows(&outputs, &batch.target, batch.weights.as_deref())?;
-        let input = match pictures {
-            Some(pictures) => Input::Pictures(pictures.clone()),
-            None => Input::Values(batch.x.clone()),
+        let (samples, input) = match pictures {
+            Some(pictures) => (pictures.len(), Input::Pictures(pictures.clone())),
+            None => (batch.x.shape()[0], Input::Values(batch.x.as_standard_layout().into_owned())),
         };
+        let outputs = [&[samples], self.model.output_shape()].concat();
+        let rows = self.head().rows(&outputs, &batch.target, batch.weights.as_deref())?;
         let key = Key::new(self.seed).named("train").at(step);
         Ok(Prepared { input, rows: rows.expect("`setup` asked for some"), key })
     }
@@ -203,15 +207,15 @@ impl Trainer {
     #[doc(hidden)]
     pub fn time_on_gpu(&self, batch: &Batch, budget: Duration) -> Result<Vec<f64>> {
         let Some(gpu) = self.gpu()? else { return Err(Error::device(self.device, "there is no GPU to be timed")) };
-        let mut training = self.brought(&gpu, batch.indices.len(), None)?.training;
+        let mut training = self.brought(&gpu, batch.x.shape()[0], None)?.training;
         let step = self.prepared(1, &Drawn { batch: batch.clone(), pictures: None })?;
         let recipe = self.recipe(0)?.1;
         let group: Vec<_> = (0..GROUP).map(|_| step.clone()).collect();
         training.begin(&group, &vec![recipe; GROUP])?;
         let begin = Instant::now();
-        let mut rounds = vec![training.replay(batch.indices.len())?];
+        let mut rounds = vec![training.replay(batch.x.shape()[0])?];
         while begin.elapsed() < budget {
-            rounds.push(training.replay(batch.indices.len())?);
+            rounds.push(training.replay(batch.x.shape()[0])?);
         }
         Ok(rounds)
     }
