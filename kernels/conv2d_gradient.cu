@@ -99,10 +99,11 @@ struct GradientRows {
         const Axis &rows = of.windows.rows, &columns = of.windows.columns;
         int v, u = of.across.divide(tap, v);
         int row = line.row - u * rows.dilation.size, column = line.column - v * columns.dilation.size;
-        if (row < 0 || column < 0) return {};
+        // Not left early here: of that, NVRTC makes something else each time.
+        bool seen = row >= 0 && column >= 0;
         int i, j, between_rows, between_columns;
-        i = rows.stride.divide(row, between_rows), j = columns.stride.divide(column, between_columns);
-        bool seen = between_rows + between_columns == 0 && i < rows.output.size && j < columns.output.size;
+        i = rows.stride.divide(seen ? row : 0, between_rows), j = columns.stride.divide(seen ? column : 0, between_columns);
+        seen = seen && between_rows + between_columns == 0 && i < rows.output.size && j < columns.output.size;
         return seen ? gradient.run(line.picture, i, j, line.filter + f, line.filter + of.filters.size) : Quad{};
     }
 
