@@ -73,6 +73,12 @@ extern "C" __global__ void reads_outside_tile(const float *from, float *to, int 
     to[this_one()] = tile[threadIdx.x + count];
 }
 
+extern "C" __global__ void writes_one_struct_too_many(const float *from, float *to, int count) {
+    Four fours[2] = {};
+    for (int i = 0; i <= count / 32; i++) fours[i] = {from[i], from[i], from[i], from[i]};
+    to[this_one()] = fours[1].x;
+}
+
 extern "C" __global__ void overflows(const float *, float *to, int count) {
     to[this_one()] = (float)(count * 0x7fffffff);
 }
