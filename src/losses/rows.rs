@@ -61,9 +61,9 @@ impl Rows {
             count: batch.count(),
         };
         for n in 0..samples {
-            let y: Vec<f64> = (0..outputs).map(|k| batch.truth(n).map_or(0.0, |y| y.at(k))).collect();
-            let counts = batch.truth(n).is_some();
-            rows.weights.push(if counts { (batch.weight(n) * weight(&y)) as f32 } else { 0.0 });
+            let truth = batch.truth(n);
+            let y: Vec<f64> = (0..outputs).map(|k| truth.map_or(0.0, |y| y.at(k))).collect();
+            rows.weights.push(truth.map_or(0.0, |_| (batch.weight(n) * weight(&y)) as f32));
             rows.values.extend(y.iter().map(|&y| smoothed(y, outputs) as f32));
         }
         // As the judge of answers has it: a label beyond the network's classes is no class.

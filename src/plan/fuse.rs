@@ -89,6 +89,14 @@ pub(super) struct Program {
 }
 
 impl Step {
+    /// The value that a sum adds to its input.
+    pub fn other(&self) -> Option<Value> {
+        match self {
+            Self::Add { other, .. } => Some(*other),
+            _ => None,
+        }
+    }
+
     /// The multiplications of one sample on the way forward.
     pub fn products(&self) -> usize {
         match self {

@@ -69,10 +69,7 @@ impl<E: Element> InferencePlan<E> {
         let out = self.memory.value(node.output).expect("every step writes a buffer");
         let mut buffer = take(&mut self.buffers[out]);
         let y = &mut buffer[..batch * self.program.size(node.output)];
-        let other = match node.step {
-            Step::Add { other, .. } => self.value(other, batch, x),
-            _ => &[],
-        };
+        let other = node.step.other().map_or(&[][..], |other| self.value(other, batch, x));
         let pass = Pass { node, chain, batch };
         let result = pass.forward(self.value(node.input, batch, x), other, self.folded[j].as_ref(), y, None);
         self.buffers[out] = buffer;

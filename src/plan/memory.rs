@@ -6,6 +6,8 @@
 use super::fuse::{Node, Program, Purpose, Step, Value};
 use crate::kernels::cpu::activation::Activation;
 
+pub(super) const WRITTEN: &str = "every value but the input has a buffer, and in training its gradient too";
+
 /// The buffers of a plan, and who has them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Memory {
@@ -87,9 +89,13 @@ impl Program {
 
     /// The steps that read a value.
     fn readers(&self, value: Value) -> impl Iterator<Item = usize> {
-        let reads =
-            move |node: &Node| node.input == value || matches!(node.step, Step::Add { other, .. } if other == value);
+        let reads = move |node: &Node| node.input == value || node.step.other() == Some(value);
         self.nodes.iter().enumerate().filter(move |(_, node)| reads(node)).map(|(j, _)| j)
+    }
+
+    /// Whether step j, a sum, is the first to write the gradient of the value that it adds.
+    pub fn begins_other(&self, j: usize, other: Value) -> bool {
+        self.last_reader(other) == j && other != self.nodes[j].input
     }
 
     /// The last step that reads a value, and so the first to write its gradient.

@@ -1,8 +1,8 @@
 //! A training step through fused steps, over buffers that are allocated once.
 
 use super::cpu::{Kept, Pass, Way, view, view_mut};
-use super::fuse::{Program, Purpose, Step, Value};
-use super::memory::Memory;
+use super::fuse::{Program, Purpose, Value};
+use super::memory::{Memory, WRITTEN};
 use super::{StepTime, grown, in_order};
 use crate::element::Element;
 use crate::error::Result;
@@ -85,10 +85,7 @@ impl<E: Element> TrainingPlan<E> {
     fn step_forward(&mut self, j: usize, chain: &Chain<E>, x: &[E], key: Key) -> Result<()> {
         let node = &self.program.nodes[j];
         let out = self.memory.value(node.output).expect(WRITTEN);
-        let other = match node.step {
-            Step::Add { other, .. } => Some(other),
-            _ => None,
-        };
+        let other = node.step.other();
         let (mut buffer, mut kept) = (take(&mut self.buffers[out]), take(&mut self.kept[j]));
         let y = &mut buffer[..self.len(node.output)];
         let (input, other) = (self.value(node.input, x), other.map_or(&[][..], |other| self.value(other, x)));
@@ -147,7 +144,7 @@ impl<E: Element> TrainingPlan<E> {
             }
             self.buffers[to] = dx;
         }
-        if let Step::Add { other, .. } = self.program.nodes[j].step {
+        if let Some(other) = self.program.nodes[j].step.other() {
             self.give(j, other, &dy);
         }
         self.buffers[from] = dy;
@@ -157,7 +154,7 @@ impl<E: Element> TrainingPlan<E> {
     /// The other value of a sum gets the same gradient as the first.
     fn give(&mut self, j: usize, other: Value, dy: &[E]) {
         let Some(buffer) = self.memory.gradient(other) else { return };
-        match self.program.last_reader(other) == j && other != self.program.nodes[j].input {
+        match self.program.begins_other(j, other) {
             true => {
                 let len = self.len(other);
                 self.buffers[buffer][..len].copy_from_slice(&dy[..len]);
@@ -265,8 +262,6 @@ impl<E: Element> TrainingPlan<E> {
 fn numbers<E>(tensor: &ArrayD<E>) -> &[E] {
     tensor.as_slice().expect("gradients are in standard layout")
 }
-
-const WRITTEN: &str = "every value but the input has a buffer, and in training its gradient too";
 
 /// Tells `each` the parameters of the layers that can give them without allocating; false for others.
 fn numbers_of<E: Element>(layer: &mut dyn Layer<E>, each: &mut dyn FnMut(usize, &mut [E])) -> bool {

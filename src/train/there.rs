@@ -129,30 +129,21 @@ impl Trainer {
         }
     }
 
-    fn group_on(&mut self, remote: &mut Remote, group: &[Drawn]) -> Result<Done> {
+    fn group_on<'a>(&mut self, remote: &mut Remote, group: &'a [Drawn]) -> Result<Done> {
         let (first, trainer) = (self.step + 1, &*self);
-        let prepare = |(place, drawn): (usize, &Drawn)| {
+        let prepare = |(place, drawn): (usize, &'a Drawn)| {
             let (rate, recipe) = trainer.recipe(remote.ahead + place as u64)?;
-            Ok((trainer.prepared(first + place as u64, drawn)?, recipe, rate))
+            Ok((trainer.prepared(first + place as u64, drawn)?, (recipe, rate)))
         };
         let ahead: Vec<Result<_>> = group.par_iter().enumerate().map(prepare).collect();
         // The steps before the first that cannot be done are done.
-        let (mut steps, mut recipes, mut rates, mut failed) = (Vec::new(), Vec::new(), Vec::new(), None);
-        for step in ahead {
-            match step {
-                Ok((step, recipe, rate)) if failed.is_none() => {
-                    steps.push(step);
-                    recipes.push(recipe);
-                    rates.push(rate);
-                }
-                Ok(_) => {}
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
+        let mut failed = None;
+        let ahead = ahead.into_iter().map_while(|step| step.map_err(|error| failed = Some(error)).ok());
+        let (steps, (recipes, rates)): (Vec<_>, (Vec<_>, Vec<_>)) = ahead.unzip();
         remote.training.begin(&steps, &recipes)?;
         let logged = remote.training.finish(steps.len())?;
         let done = logged.steps.len() as u64;
-        let report = |((step, prepared), &[loss, right]): ((u64, &Prepared), &[f32; 2])| {
+        let report = |((step, prepared), &[loss, right]): ((u64, &Prepared<'_>), &[f32; 2])| {
             let Rows { count, .. } = prepared.rows;
             let judged = prepared.rows.judged();
             let acc = (judged > 0).then(|| f64::from(right) / judged as f64);
@@ -173,10 +164,10 @@ impl Trainer {
         Ok((recipe.rate(), recipe.row(average, self.clip_norm)))
     }
 
-    fn prepared(&self, step: u64, Drawn { batch, pictures }: &Drawn) -> Result<Prepared> {
+    fn prepared<'a>(&self, step: u64, Drawn { batch, pictures }: &'a Drawn) -> Result<Prepared<'a>> {
         let (samples, input) = match pictures {
-            Some(pictures) => (pictures.len(), Input::Pictures(pictures.clone())),
-            None => (batch.x.shape()[0], Input::Values(batch.x.as_standard_layout().into_owned())),
+            Some(pictures) => (pictures.len(), Input::Pictures(pictures)),
+            None => (batch.x.shape()[0], Input::Values(batch.x.as_standard_layout())),
         };
         let outputs = [&[samples], self.model.output_shape()].concat();
         let rows = self.head().rows(&outputs, &batch.target, batch.weights.as_deref())?;
@@ -208,7 +199,8 @@ impl Trainer {
     pub fn time_on_gpu(&self, batch: &Batch, budget: Duration) -> Result<Vec<f64>> {
         let Some(gpu) = self.gpu()? else { return Err(Error::device(self.device, "there is no GPU to be timed")) };
         let mut training = self.brought(&gpu, batch.x.shape()[0], None)?.training;
-        let step = self.prepared(1, &Drawn { batch: batch.clone(), pictures: None })?;
+        let drawn = Drawn { batch: batch.clone(), pictures: None };
+        let step = self.prepared(1, &drawn)?;
         let recipe = self.recipe(0)?.1;
         let group: Vec<_> = (0..GROUP).map(|_| step.clone()).collect();
         training.begin(&group, &vec![recipe; GROUP])?;

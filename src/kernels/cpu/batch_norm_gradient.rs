@@ -282,7 +282,6 @@ mod tests {
     use super::super::testing::{self, Number};
     use super::*;
     use crate::random::{Key, Random};
-    use crate::shape::{Padding, Window2D};
     use crate::simd::largest::NO_TAP;
 
     struct Case {
@@ -372,14 +371,7 @@ mod tests {
             if let Some(&([h, w, c], n)) = large.get(round / 2) {
                 (picture, channels, batch) = ([h, w], c, n);
             }
-            let kernel = [1 + random.below(3), 1 + random.below(3)];
-            let window = Window2D {
-                kernel,
-                stride: kernel.map(|size| size + random.below(2)),
-                padding: [Padding::Valid, Padding::Same][random.below(2)],
-                ceil_mode: random.chance(0.5),
-                ..Window2D::new(1)
-            };
+            let window = testing::tail_window(&mut random);
             let pool = window.over("batch_norm", picture).ok().filter(|_| round % 2 == 0);
             let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][round % 3];
             let case = draw_case(batch, [picture[0], picture[1], channels], Tail { activation, pool }, &mut random);

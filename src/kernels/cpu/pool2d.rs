@@ -322,13 +322,7 @@ mod tests {
     fn every_pass_agrees_with_the_formula() {
         let mut random = Key::new(1).named("pool2d").stream();
         for round in 0..2000 {
-            let window = Window2D {
-                kernel: [1 + random.below(3), 1 + random.below(3)],
-                stride: [1 + random.below(3), 1 + random.below(3)],
-                dilation: [1 + random.below(2), 1 + random.below(2)],
-                padding: [Padding::Valid, Padding::Same, Padding::all(1)][random.below(3)],
-                ceil_mode: random.chance(0.5),
-            };
+            let window = testing::pool_window(&mut random);
             let picture = [5 + random.below(4), 5 + random.below(4)];
             let global = Window2D { ceil_mode: window.ceil_mode, ..Window2D::new(picture) };
             let window = if round % 5 == 0 { global } else { window };

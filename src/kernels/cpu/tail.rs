@@ -135,7 +135,7 @@ mod tests {
     use super::super::testing::{self, Number};
     use super::*;
     use crate::random::Key;
-    use crate::shape::{Padding, Window2D};
+    use crate::shape::Window2D;
     use crate::simd::{Kernel, Path, forced};
 
     /// Pieces of a picture, each of so many rows of the output, against pooling and activation of the whole.
@@ -180,14 +180,7 @@ mod tests {
     fn pieces_agree_with_the_whole() {
         let mut random = Key::new(1).named("tail").stream();
         for round in 0..100 {
-            let kernel = [1 + random.below(3), 1 + random.below(3)];
-            let window = Window2D {
-                kernel,
-                stride: kernel.map(|size| size + random.below(2)),
-                padding: [Padding::Valid, Padding::Same][random.below(2)],
-                ceil_mode: random.chance(0.5),
-                ..Window2D::new(1)
-            };
+            let window = testing::tail_window(&mut random);
             let pool = window.over("tail", [3 + random.below(6), 3 + random.below(6)]).expect("the window fits");
             assert!(Tail::takes(&pool));
             let channels = 1 + random.below(40);

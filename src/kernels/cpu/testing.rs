@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use crate::element::Element;
 use crate::random::Random;
+use crate::shape::{Padding, Window2D};
 use crate::simd::largest::NO_TAP;
 use crate::simd::{Path, forced};
 use std::fmt::Debug;
@@ -36,6 +37,29 @@ pub fn winners(activation: Activation, largest: &[f64], taps: &[u32]) -> Vec<u8>
 pub fn draw_size(bits: usize, random: &mut Random) -> usize {
     let most = 1 << random.below(bits + 1);
     1 + random.below(most)
+}
+
+/// A window that may be part of a tail: no pixel is in two of its places.
+pub fn tail_window(random: &mut Random) -> Window2D {
+    let kernel = [1 + random.below(3), 1 + random.below(3)];
+    Window2D {
+        kernel,
+        stride: kernel.map(|size| size + random.below(2)),
+        padding: [Padding::Valid, Padding::Same][random.below(2)],
+        ceil_mode: random.chance(0.5),
+        ..Window2D::new(1)
+    }
+}
+
+/// Any small window of a pooling.
+pub fn pool_window(random: &mut Random) -> Window2D {
+    Window2D {
+        kernel: [1 + random.below(3), 1 + random.below(3)],
+        stride: [1 + random.below(3), 1 + random.below(3)],
+        dilation: [1 + random.below(2), 1 + random.below(2)],
+        padding: [Padding::Valid, Padding::Same, Padding::all(1)][random.below(3)],
+        ceil_mode: random.chance(0.5),
+    }
 }
 
 pub fn cast<E: Element>(numbers: &[f64]) -> Vec<E> {

@@ -1,6 +1,6 @@
 //! Pictures that lie on the device as bytes, each a little changed: `src/data/augment` on a GPU.
 
-use super::call::{Parameter, THREADS};
+use super::call::{Parameter, THREADS, as_it_is};
 use super::parameters::Divisor;
 use super::{Gpu, Span};
 use crate::error::Result;
@@ -69,14 +69,7 @@ struct Source {
     channels: i32,
 }
 
-// SAFETY: laid out as there.
-unsafe impl Parameter for Source {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Source);
 
 /// Pictures, at most, of a launch.
 const PICTURES: usize = 65_535;

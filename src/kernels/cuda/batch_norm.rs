@@ -3,7 +3,7 @@
 //!
 //! A pixel of a picture is a row of a matrix [N·H·W, C].
 
-use super::call::{Parameter, THREADS};
+use super::call::{Parameter, THREADS, as_it_is};
 use super::columns::Columns;
 use super::windows::Windows;
 use super::{Gpu, Span};
@@ -135,14 +135,7 @@ struct Gradient {
     windows: Windows,
 }
 
-// SAFETY: laid out as there.
-unsafe impl Parameter for Gradient {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Gradient);
 
 impl Gradient {
     /// The gradient behind the tail, times the activation's slope: of each pixel, or of each window.
@@ -223,9 +216,8 @@ mod tests {
     use crate::kernels::cpu::activation::Activation;
     use crate::kernels::cpu::naive;
     use crate::kernels::cpu::pool2d::Pool2DShape;
-    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes, winners};
+    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes, tail_window, winners};
     use crate::random::{Key, Random};
-    use crate::shape::{Padding, Window2D};
     use crate::simd::largest::NO_TAP;
 
     #[test]
@@ -362,14 +354,7 @@ mod tests {
             let [h, w] = [(); 2].map(|()| 1 + random.below(9));
             let drawn = [1 + round % 4, h, w, draw_size(6, &mut random)];
             let picture = large.get(round / 2).copied().unwrap_or(drawn);
-            let kernel = [1 + random.below(3), 1 + random.below(3)];
-            let window = Window2D {
-                kernel,
-                stride: kernel.map(|size| size + random.below(2)),
-                padding: [Padding::Valid, Padding::Same][random.below(2)],
-                ceil_mode: random.chance(0.5),
-                ..Window2D::new(1)
-            };
+            let window = tail_window(&mut random);
             let pool = window.over("batch_norm", [picture[1], picture[2]]).ok().filter(|_| round % 2 == 0);
             let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][round % 3];
             Case::draw(picture, Tail { activation, pool }, &mut random).check();

@@ -23,7 +23,7 @@ pub(crate) unsafe trait Parameter {
 macro_rules! as_it_is {
     ($($type:ty),+) => {$(
         // SAFETY: a number, or a `repr(C)` struct of numbers that a header of `kernels` declares in the same order.
-        unsafe impl Parameter for $type {
+        unsafe impl $crate::kernels::cuda::call::Parameter for $type {
             type Passed = Self;
 
             fn passed(self) -> Self {

@@ -1,6 +1,6 @@
 //! How the rows and columns of a matrix are shared out to blocks: `kernels/columns.cuh`, from the other side.
 
-use super::call::{Parameter, THREADS};
+use super::call::{THREADS, as_it_is};
 
 /// The part of a matrix that each block takes.
 #[repr(C)]
@@ -12,14 +12,7 @@ pub(super) struct Columns {
     chunk: i32,
 }
 
-// SAFETY: `Columns` is laid out as `struct Columns` of `columns.cuh`.
-unsafe impl Parameter for Columns {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Columns);
 
 /// Columns side by side, so that whole lines of memory are read; fewer where there is little to read, but many rows.
 const WIDE: usize = 32;

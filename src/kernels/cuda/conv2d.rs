@@ -2,7 +2,7 @@
 //!
 //! 0·∞ and 0·NaN are NaN, here also where the 0 stands for a pixel beyond the border.
 
-use super::call::{Parameter, as_it_is};
+use super::call::as_it_is;
 use super::parameters::Divisor;
 use super::tile::{Cut, Plan, THREADS, whole};
 use super::windows::Windows;

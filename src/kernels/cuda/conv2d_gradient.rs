@@ -2,7 +2,7 @@
 //!
 //! 0·∞ and 0·NaN are NaN, here also where the 0 stands for a pixel that did not win, or beyond the border.
 
-use super::call::{Parameter, THREADS as LINES, as_it_is};
+use super::call::{THREADS as LINES, as_it_is};
 use super::columns::Columns;
 use super::conv2d::{Convolution, sizes};
 use super::tile::{Cut, Plan, THREADS};
@@ -83,7 +83,6 @@ pub(crate) fn input(
     gradient: &Gradient<'_>,
     w: Span<'_, f32>,
     dx: Span<'_, f32>,
-    _scratch: Span<'_, f32>,
 ) -> Result<()> {
     input_cut(gpu, Plan::new(input_product(shape), shape.groups, false), shape, gradient, w, dx)
 }
@@ -113,7 +112,7 @@ pub(crate) fn bias(
     }
 }
 
-/// The scratch that each of the three needs, with a pooling or without.
+/// The scratch that `weight` and `bias` need, with a pooling or without.
 pub(crate) fn scratch(shape: &Conv2DShape) -> usize {
     weight_plan(shape).scratch(sizes(shape)[1]).max(reduce::scratch(bias_rows(shape)))
 }
@@ -256,7 +255,7 @@ mod tests {
                 None => {
                     let room = poisoned(gpu, scratch(shape));
                     weight(gpu, shape, &gradient, x, dw, room.span()).unwrap();
-                    input(gpu, shape, &gradient, w, dx, room.span()).unwrap();
+                    input(gpu, shape, &gradient, w, dx).unwrap();
                     bias(gpu, shape, &gradient, db, room.span()).unwrap();
                 }
                 Some((tile, splits)) => {

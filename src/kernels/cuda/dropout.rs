@@ -1,6 +1,6 @@
 //! y = x · m / (1 − p),  m = 0 with probability p, else 1; the mask is that of the CPU, bit for bit.
 
-use super::call::Parameter;
+use super::call::{Parameter, as_it_is};
 use super::{Gpu, Span};
 use crate::error::Result;
 
@@ -14,14 +14,7 @@ struct Keys {
     number: i32,
 }
 
-// SAFETY: laid out as there.
-unsafe impl Parameter for Keys {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Keys);
 
 /// Overwrites `y`, which may be `x`. The key is number `number` in the step's row of `keys` [steps, stride]. The gradient
 /// goes the same way: dx = dy · m / (1 − p).

@@ -1,6 +1,6 @@
 //! A dense layer's three products: `kernels/gemm.cu`.     x [N,D]  w [D,F]  b [F]  y, dy [N,F]
 
-use super::call::{Parameter, as_it_is};
+use super::call::as_it_is;
 use super::gpu::Gpu;
 use super::memory::Span;
 use super::tile::{Plan, THREADS};
@@ -116,13 +116,8 @@ fn input_gradient_cut(
     scratch: Span<'_, f32>,
 ) -> Result<()> {
     check([n, d, f], dx, w, dy);
-    let target = plan.target(dx, scratch);
     let names = ["input_gradient_small", "input_gradient_narrow", "input_gradient_wide"];
-    let call = gpu.call("gemm", plan.variant(names))?;
-    let call = call.with(plan.cut).with(Quads::new((dy, f), (w, f))).with(dy).with(w).with(target);
-    // SAFETY: as above.
-    unsafe { call.launch(plan.blocks, THREADS)? };
-    plan.sum(gpu, target, None, Activation::Linear, dx)
+    gradient(gpu, plan, names, [(dy, f), (w, f)], dx, scratch)
 }
 
 fn weight_gradient_cut(
@@ -135,13 +130,25 @@ fn weight_gradient_cut(
     scratch: Span<'_, f32>,
 ) -> Result<()> {
     check([n, d, f], x, dw, dy);
-    let target = plan.target(dw, scratch);
     let names = ["weight_gradient_small", "weight_gradient_narrow", "weight_gradient_wide"];
+    gradient(gpu, plan, names, [(x, d), (dy, f)], dw, scratch)
+}
+
+/// The product of two factors, whose lengths were checked, each with the number of which runs of four are read.
+fn gradient(
+    gpu: &Gpu,
+    plan: Plan,
+    names: [&'static str; 3],
+    [a, b]: [(Span<'_, f32>, usize); 2],
+    to: Span<'_, f32>,
+    scratch: Span<'_, f32>,
+) -> Result<()> {
+    let target = plan.target(to, scratch);
     let call = gpu.call("gemm", plan.variant(names))?;
-    let call = call.with(plan.cut).with(Quads::new((x, d), (dy, f))).with(x).with(dy).with(target);
+    let call = call.with(plan.cut).with(Quads::new(a, b)).with(a.0).with(b.0).with(target);
     // SAFETY: as above.
     unsafe { call.launch(plan.blocks, THREADS)? };
-    plan.sum(gpu, target, None, Activation::Linear, dw)
+    plan.sum(gpu, target, None, Activation::Linear, to)
 }
 
 fn check([n, d, f]: [usize; 3], x: Span<'_, f32>, w: Span<'_, f32>, y: Span<'_, f32>) {

@@ -1,7 +1,7 @@
 //! The end of the way forward and the beginning of the way back: the loss, its gradient, and the right answers.
 //! z [N, K]  →  dz [N, K]
 
-use super::call::{Parameter, THREADS};
+use super::call::{Parameter, THREADS, as_it_is};
 use super::{Gpu, Span};
 use crate::error::Result;
 
@@ -65,14 +65,7 @@ struct Sample {
     samples: i32,
 }
 
-// SAFETY: laid out as there.
-unsafe impl Parameter for Sample {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Sample);
 
 /// Overwrites `dz` with scale·wₙ·∂lₙ/∂z, and the step's row of `log` [steps, 2] with scale·Σ wₙ·lₙ and the number of
 /// right answers: the largest of K outputs, or whether a single one is above the threshold. Halts the training where the

@@ -132,9 +132,9 @@ mod tests {
     use super::*;
     use crate::kernels::cpu::activation::Activation;
     use crate::kernels::cpu::naive;
-    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes, winners};
+    use crate::kernels::cpu::testing::{cast, close, draw, draw_size, magnitudes, pool_window, tail_window, winners};
     use crate::random::{Key, Random};
-    use crate::shape::{Padding, Window2D};
+    use crate::shape::Window2D;
     use crate::simd::largest::NO_TAP;
 
     /// Few different values: ties.
@@ -180,13 +180,7 @@ mod tests {
     fn every_pass_agrees_with_the_formula() {
         let (gpu, mut random) = (gpu(), Key::new(1).named("pool2d").stream());
         for round in 0..150 {
-            let window = Window2D {
-                kernel: [1 + random.below(3), 1 + random.below(3)],
-                stride: [1 + random.below(3), 1 + random.below(3)],
-                dilation: [1 + random.below(2), 1 + random.below(2)],
-                padding: [Padding::Valid, Padding::Same, Padding::all(1)][random.below(3)],
-                ceil_mode: random.chance(0.5),
-            };
+            let window = pool_window(&mut random);
             let picture = [5 + random.below(4), 5 + random.below(4)];
             let geometry = window.over("pool2d", picture).expect("the window fits");
             let shape = Pool2DShape { batch: round % 3, geometry, channels: draw_size(5, &mut random) };
@@ -212,14 +206,7 @@ mod tests {
     fn a_tail_is_a_pooling_and_an_activation() {
         let (gpu, mut random) = (gpu(), Key::new(3).named("pool2d").stream());
         for round in 0..100 {
-            let kernel = [1 + random.below(3), 1 + random.below(3)];
-            let window = Window2D {
-                kernel,
-                stride: kernel.map(|size| size + random.below(2)),
-                padding: [Padding::Valid, Padding::Same][random.below(2)],
-                ceil_mode: random.chance(0.5),
-                ..Window2D::new(1)
-            };
+            let window = tail_window(&mut random);
             let picture = [3 + random.below(6), 3 + random.below(6)];
             let pool = window.over("tail", picture).ok().filter(|_| round % 4 > 0);
             let (n, c) = (1 + random.below(3), 1 + random.below(40));

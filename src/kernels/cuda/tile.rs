@@ -1,6 +1,6 @@
 //! How a product is cut into tiles and parts of sums: `kernels/tile.cuh`, from the other side.
 
-use super::call::{Parameter, as_it_is};
+use super::call::as_it_is;
 use super::gpu::Gpu;
 use super::memory::Span;
 use super::parameters::Divisor;

@@ -1,6 +1,6 @@
 //! One step of an optimizer over flat arenas: `src/kernels/cpu/update.rs` on a GPU.
 
-use super::call::Parameter;
+use super::call::{Parameter, as_it_is};
 use super::{Gpu, Span};
 use crate::error::Result;
 
@@ -36,14 +36,7 @@ struct Arena {
     average: u64,
 }
 
-// SAFETY: laid out as there.
-unsafe impl Parameter for Arena {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Arena);
 
 /// Moves `theta` [D], of which the first `decayed` entries are decayed, and its moments by `g`; then `average`, if there
 /// is one, follows θ. `norm` is Σ g². Where the training is halted, nothing moves.

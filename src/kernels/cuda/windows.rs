@@ -1,6 +1,6 @@
 //! Windows over pictures as kernels take them: `kernels/window.cuh`, from the other side.
 
-use super::call::Parameter;
+use super::call::as_it_is;
 use super::parameters::Divisor;
 use crate::kernels::cpu::pool2d::Pool2DShape;
 use crate::shape::Geometry2D;
@@ -25,14 +25,7 @@ pub(super) struct Windows {
     axes: [Axis; 2],
 }
 
-// SAFETY: `Windows` is laid out as `struct Windows` of `window.cuh`, rows before columns.
-unsafe impl Parameter for Windows {
-    type Passed = Self;
-
-    fn passed(self) -> Self {
-        self
-    }
-}
+as_it_is!(Windows);
 
 impl Windows {
     /// # Panics

@@ -124,10 +124,7 @@ impl CudaInference {
                 scratch: room.scratch.span(),
                 parameters: [step.parameters.first().map(Buffer::span), step.parameters.get(1).map(Buffer::span)],
             };
-            let other = match node.step {
-                Step::Add { other, .. } => self.value(room, other, batch),
-                _ => Span::none(),
-            };
+            let other = node.step.other().map_or(Span::none(), |other| self.value(room, other, batch));
             let numbers = [self.value(room, node.input, batch), other, self.value(room, node.output, batch)];
             let moving = [step.moving.first().map(Buffer::span), step.moving.get(1).map(Buffer::span)];
             pass.forward(numbers, &room.kept[j], None, moving)?;

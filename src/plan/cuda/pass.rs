@@ -202,7 +202,7 @@ impl<'a> Pass<'a> {
             conv2d_gradient::bias(gpu, shape, &gradient, db, scratch)?;
         }
         match way.dx {
-            Some(dx) => conv2d_gradient::input(gpu, shape, &gradient, self.weights().0, dx, scratch),
+            Some(dx) => conv2d_gradient::input(gpu, shape, &gradient, self.weights().0, dx),
             None => Ok(()),
         }
     }

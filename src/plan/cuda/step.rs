@@ -9,6 +9,7 @@ use crate::kernels::cuda::loss::{LossKind, loss};
 use crate::kernels::cuda::{Buffer, Span, activation, augment, batch_norm, reduce, update};
 use crate::losses::Formula;
 use crate::plan::fuse::{Node, Step, Value};
+use crate::plan::memory::WRITTEN;
 
 impl CudaTraining {
     /// Launches one step, from the samples to the new weights.
@@ -62,10 +63,7 @@ impl CudaTraining {
 
     fn forward(&self, j: usize, batch: usize) -> Result<()> {
         let node = &self.program.nodes[j];
-        let other = match node.step {
-            Step::Add { other, .. } => self.value(other, batch),
-            _ => Span::none(),
-        };
+        let other = node.step.other().map_or(Span::none(), |other| self.value(other, batch));
         let numbers = [self.value(node.input, batch), other, self.value(node.output, batch)];
         self.pass(j, batch).forward(numbers, &self.kept[j], Some(self.draws(j)), [None; 2])
     }
@@ -86,16 +84,13 @@ impl CudaTraining {
         if let (Some(share), Some(dx)) = (share, self.gradient(node.input, batch)) {
             activation::add_into(&self.gpu, dx, share)?;
         }
-        match node.step {
-            Step::Add { other, .. } => self.give(j, other, dy, batch),
-            _ => Ok(()),
-        }
+        node.step.other().map_or(Ok(()), |other| self.give(j, other, dy, batch))
     }
 
     /// The other value of a sum gets the same gradient as the first.
     fn give(&self, j: usize, other: Value, dy: Span<'_, f32>, batch: usize) -> Result<()> {
         let Some(to) = self.gradient(other, batch) else { return Ok(()) };
-        match self.program.last_reader(other) == j && other != self.program.nodes[j].input {
+        match self.program.begins_other(j, other) {
             true => activation::copy(&self.gpu, dy, to),
             false => activation::add_into(&self.gpu, to, dy),
         }
@@ -137,5 +132,3 @@ impl CudaTraining {
         self.memory.gradient(value).map(|buffer| self.arena.span(buffer, batch * self.program.size(value)))
     }
 }
-
-const WRITTEN: &str = "every value but the input has a buffer, and in training its gradient too";

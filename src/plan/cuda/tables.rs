@@ -8,15 +8,15 @@ use crate::kernels::cuda::{Buffer, Gpu};
 use crate::losses::Rows;
 use crate::plan::place::Place;
 use crate::random::Key;
-use ndarray::ArrayD;
+use ndarray::{CowArray, IxDyn};
 
 /// Steps in a group, at most. Their losses come back together.
 pub(crate) const GROUP: usize = 64;
 
 /// A step whose batch is chosen.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub input: Input,
+pub(crate) struct Prepared<'a> {
+    pub input: Input<'a>,
     pub rows: Rows,
     /// From which Dropout draws.
     pub key: Key,
@@ -24,14 +24,14 @@ pub(crate) struct Prepared {
 
 /// Where a step's samples come from.
 #[derive(Debug, Clone)]
-pub(crate) enum Input {
-    /// From the host: x [N, …].
-    Values(ArrayD<f32>),
+pub(crate) enum Input<'a> {
+    /// From the host: x [N, …], in standard layout.
+    Values(CowArray<'a, f32, IxDyn>),
     /// From pictures that lie on the device: which, and how they are changed.
-    Pictures(Vec<Row>),
+    Pictures(&'a [Row]),
 }
 
-impl Prepared {
+impl Prepared<'_> {
     /// N
     pub fn samples(&self) -> usize {
         self.rows.weights.len()
@@ -86,7 +86,7 @@ impl Tables {
     }
 
     /// Lays down a group of steps, all of as many samples.
-    pub fn write(&self, gpu: &Gpu, group: &[Prepared], recipes: &[Recipe], dropouts: &[Place]) -> Result<()> {
+    pub fn write(&self, gpu: &Gpu, group: &[Prepared<'_>], recipes: &[Recipe], dropouts: &[Place]) -> Result<()> {
         let write = |buffer: &Buffer<f32>, numbers: Vec<f32>| buffer.span().part(..numbers.len()).write(gpu, &numbers);
         write(&self.recipes, recipes.concat())?;
         write(&self.values, group.iter().flat_map(|step| step.rows.values.iter().copied()).collect())?;

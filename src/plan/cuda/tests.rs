@@ -35,7 +35,7 @@ fn compare(training: &mut CudaTraining, chain: &Chain<f32>, x: &ArrayD<f32>, ran
     let back = chain.backward_first(saved, dy.view()).unwrap();
 
     let rows = MeanSquaredError.rows(y.shape(), &target, None).unwrap().unwrap();
-    let step = Prepared { input: Input::Values(x.clone()), rows, key };
+    let step = Prepared { input: Input::Values(x.into()), rows, key };
     // Launched one by one, then written down, then from the graph.
     for time in ["first", "second", "third"] {
         training.write_network(chain).unwrap();

@@ -83,16 +83,15 @@ impl CudaTraining {
         expect_known(gpu, &program)?;
         let memory = Memory::new(&program, Purpose::Training);
         let (parameters, state) = (Layout::new(&chain.parameters()), Layout::new(&chain.state()));
-        let dropouts: Vec<_> = program.nodes.iter().filter(|node| matches!(node.step, Step::Dropout(_))).collect();
-        let dropouts: Vec<_> = dropouts.into_iter().map(|node| node.place.clone()).collect();
+        let dropouts = program.nodes.iter().filter(|node| matches!(node.step, Step::Dropout(_)));
+        let dropouts: Vec<_> = dropouts.map(|node| node.place.clone()).collect();
         let outputs = program.size(program.output);
         expect_countable(&program, batch)?;
         // Pictures are counted in 16 bits, and the tables hold groups of batches.
-        let most = if pictures.is_some() { u16::MAX.into() } else { MOST / GROUP / outputs.max(1) };
+        let most = (MOST / GROUP / outputs.max(1)).min(if pictures.is_some() { u16::MAX.into() } else { MOST });
         if batch > most {
             return Err(Error::argument("plan", "batch", format!("at most {most} on a GPU"), batch));
         }
-        let held = |pictures| Album::new(gpu, pictures);
         let moments = setup.moments.iter().map(|&name| Ok((name, parameters.zeros(gpu)?)));
         let room = scratch(&program, batch).max(reduce::check_scratch(parameters.len));
         Ok(Self {
@@ -102,7 +101,7 @@ impl CudaTraining {
             settings: program.nodes.iter().map(|node| Settings::of(node, chain)).collect(),
             scratch: Buffer::zeros(gpu, room)?,
             tables: Tables::new(gpu, batch, outputs, dropouts.len(), pictures.is_some())?,
-            pictures: pictures.map(held).transpose()?,
+            pictures: pictures.map(|pictures| Album::new(gpu, pictures)).transpose()?,
             theta: parameters.zeros(gpu)?,
             gradients: parameters.zeros(gpu)?,
             moments: moments.collect::<Result<_>>()?,
@@ -128,7 +127,7 @@ impl CudaTraining {
     }
 
     /// Begins a group of steps of as many samples each. The device works on when this returns.
-    pub fn begin(&mut self, group: &[Prepared], recipes: &[Recipe]) -> Result<()> {
+    pub fn begin(&mut self, group: &[Prepared<'_>], recipes: &[Recipe]) -> Result<()> {
         let gpu = self.gpu.clone();
         self.tables.write(&gpu, group, recipes, &self.dropouts)?;
         for step in group {
