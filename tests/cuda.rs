@@ -143,6 +143,26 @@ impl Callback for StopAfter {
     }
 }
 
+/// Fails at the second step.
+struct Fails;
+
+impl Callback for Fails {
+    fn on_step_end(&mut self, report: &StepReport) -> Result<ControlFlow<()>> {
+        match report.step {
+            2 => Err(Error::Data { message: "a callback's own trouble".into() }),
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+#[test]
+fn steps_whose_weights_were_never_fetched_are_not_counted() {
+    let data = pictures(12);
+    let mut trainer = trainer(GPU);
+    assert!(trainer.fit(&data, quiet(1).callback(&mut Fails)).is_err());
+    assert_eq!((trainer.steps(), tensors(trainer.model())), (0, tensors(&network())));
+}
+
 #[test]
 fn predictions_are_the_processor_s() {
     let data = pictures(12);

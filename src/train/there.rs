@@ -89,9 +89,9 @@ impl Trainer {
         Ok(Remote { training, ahead: 0 })
     }
 
-    /// What is there is given up; it counts what is here.
+    /// What is there is given up, and steps of which nothing was fetched have not been done.
     pub(super) fn leave(&mut self) {
-        self.there.remote = None;
+        self.step -= self.there.remote.take().map_or(0, |remote| remote.ahead);
     }
 
     /// One step on the GPU, if there is one, and all of it fetched.
