@@ -5,6 +5,7 @@ use super::moments::{Moments, Slot};
 use super::schedule::{Schedule, check_numbers};
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::kernels::cpu::update::Gradient;
 use ndarray::{ArrayD, ArrayViewMutD};
 
 /// Steps done, a factor on the learning rate, and the moments.
@@ -56,7 +57,7 @@ pub(super) fn step<E: Element>(
     let mut update = optimizer.begin(&shapes)?.expect("optimizers of this crate have a `begin`");
     for (index, (mut parameter, gradient)) in parameters.into_iter().zip(gradients).enumerate() {
         let gradient = gradient.as_standard_layout();
-        let gradient = gradient.as_slice().expect("made standard above");
+        let gradient = Gradient::Entries(gradient.as_slice().expect("made standard above"));
         match parameter.as_slice_mut() {
             Some(parameter) => update.apply(index, parameter, gradient),
             // What is not in standard layout is updated in a copy.

@@ -103,6 +103,7 @@ pub trait Optimizer<E: Element>: Any + Debug + Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cpu::update::Gradient;
     use crate::random::Key;
     use ndarray::array;
 
@@ -204,8 +205,9 @@ mod tests {
                 whole.step(vec![("w".into(), w.view_mut()), ("b".into(), b.view_mut())], &gradients).unwrap();
                 let mut update = parts.begin(&shapes(&[("w", &v), ("b", &c)])).unwrap().unwrap();
                 // In any order.
-                update.apply(1, c.as_slice_mut().unwrap(), gradients[1].as_slice().unwrap());
-                update.apply(0, v.as_slice_mut().unwrap(), gradients[0].as_slice().unwrap());
+                let gradient = |index: usize| Gradient::Entries(gradients[index].as_slice().unwrap());
+                update.apply(1, c.as_slice_mut().unwrap(), gradient(1));
+                update.apply(0, v.as_slice_mut().unwrap(), gradient(0));
                 assert_eq!((&w, &b), (&v, &c));
             }
             assert_eq!((whole.state(), whole.steps()), (parts.state(), parts.steps()));

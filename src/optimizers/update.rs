@@ -3,7 +3,7 @@
 use super::decay::WeightDecay;
 use super::moments::Slot;
 use crate::element::Element;
-use crate::kernels::cpu::update;
+use crate::kernels::cpu::update::{self, Gradient};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda::update as gpu;
 
@@ -71,17 +71,17 @@ pub(super) enum Rule<E> {
 }
 
 impl<E: Element> Update<'_, E> {
-    /// Moves parameter number `index` by its gradient, both in standard layout; to be called once for each.
+    /// Moves parameter number `index`, in standard layout, by its gradient; to be called once for each.
     ///
     /// # Panics
     /// Where `begin` was told of no such parameter, or of one of another size.
-    pub fn apply(&mut self, index: usize, parameter: &mut [E], gradient: &[E]) {
+    pub(crate) fn apply(&mut self, index: usize, parameter: &mut [E], gradient: Gradient<'_, E>) {
         let slot = &mut self.slots[index];
         let kept = E::of(self.decay.kept(self.rate, slot.shape.len()));
         match self.rule {
-            Rule::Adam(rule) => update::apply(rule, kept, parameter, gradient, slot.entries()),
-            Rule::Descend(rule) => update::apply(rule, kept, parameter, gradient, slot.entries()),
-            Rule::Roll(rule) => update::apply(rule, kept, parameter, gradient, slot.entries()),
+            Rule::Adam(rule) => update::apply_any(rule, kept, parameter, gradient, slot.entries()),
+            Rule::Descend(rule) => update::apply_any(rule, kept, parameter, gradient, slot.entries()),
+            Rule::Roll(rule) => update::apply_any(rule, kept, parameter, gradient, slot.entries()),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Which buffer holds which tensor. Pure: numbers in, numbers out.
 //!
-//! Step j runs forward at time j. With n steps the loss stands at time n, and step j runs backward at time 2n − j. A
-//! tensor has a buffer from when it is written until it was read for the last time; then another one gets it.
+//! Step j runs forward at time j. With n steps the loss stands at time n, and step j runs backward at time 2n − j; what
+//! waits for the way back to be over happens at time 2n + 1. A tensor has a buffer from when it is written until it was
+//! read for the last time; then another one gets it.
 
 use super::fuse::{Node, Program, Purpose, Step, Value};
 use crate::kernels::cpu::activation::Activation;
@@ -30,7 +31,7 @@ impl Memory {
             tensors.push(tensor(Of::Value(value), value, value_life(program, value, purpose)));
             if purpose == Purpose::Training {
                 let first = if value == program.output { count } else { 2 * count - program.last_reader(value) };
-                tensors.push(tensor(Of::Gradient(value), value, [first, 2 * count - program.writer(value)]));
+                tensors.push(tensor(Of::Gradient(value), value, [first, program.done(program.writer(value))]));
             }
         }
         for (j, node) in program.nodes.iter().enumerate().filter(|_| purpose == Purpose::Training) {
@@ -98,6 +99,12 @@ impl Program {
         self.last_reader(other) == j && other != self.nodes[j].input
     }
 
+    /// When step j has read for the last time.
+    fn done(&self, j: usize) -> usize {
+        let count = self.nodes.len();
+        if self.nodes[j].step.may_wait() { 2 * count + 1 } else { 2 * count - j }
+    }
+
     /// The last step that reads a value, and so the first to write its gradient.
     pub fn last_reader(&self, value: Value) -> usize {
         self.readers(value).max().unwrap_or_else(|| self.writer(value))
@@ -107,9 +114,8 @@ impl Program {
 fn value_life(program: &Program, value: Value, purpose: Purpose) -> [usize; 2] {
     let (count, writer) = (program.nodes.len(), program.writer(value));
     let read = if value == program.output { count } else { program.last_reader(value) };
-    let backward = |j: usize| 2 * count - j;
-    let for_readers = program.readers(value).filter(|&j| program.nodes[j].step.needs_input()).map(backward);
-    let for_writer = program.nodes[writer].step.needs_output().then(|| backward(writer));
+    let for_readers = program.readers(value).filter(|&j| program.nodes[j].step.needs_input()).map(|j| program.done(j));
+    let for_writer = program.nodes[writer].step.needs_output().then(|| 2 * count - writer);
     let needed = for_readers.chain(for_writer).max().filter(|_| purpose == Purpose::Training);
     [writer, needed.unwrap_or(read)]
 }
@@ -118,6 +124,12 @@ impl Step {
     /// Whether the way back reads the step's input.
     pub fn needs_input(&self) -> bool {
         matches!(self, Self::Conv2D { .. } | Self::Dense { .. } | Self::BatchNorm { .. })
+    }
+
+    /// Whether the gradient of the step's weights, a product of its input and its output's gradient, may wait until the
+    /// weights move: then nobody needs to write it down.
+    pub fn may_wait(&self) -> bool {
+        matches!(self, Self::Dense { .. })
     }
 
     /// Whether the way back reads the step's output: the slope of its activation is told from it.

@@ -3,6 +3,7 @@
 use super::{Forward, InferencePlan, TrainingPlan};
 use crate::element::Element;
 use crate::error::Result;
+use crate::kernels::cpu::update::{self, Descend};
 use crate::layers::*;
 use crate::random::{Key, Random};
 use crate::shape::Padding;
@@ -155,13 +156,14 @@ fn compare<E: Element>(
     let (found, mut gradient) = plan.head();
     close(found, &y, tolerance, "output");
     gradient.assign(&dy);
-    plan.backward(chain, &x.view()).unwrap();
+    plan.backward(chain, &x.view(), random.chance(0.5)).unwrap();
     let mut changed = chain.clone();
     let mut found = Vec::new();
-    plan.update(&mut changed, &mut |index, values, gradient| {
+    plan.update(&mut changed, &x.view(), &mut |index, values, gradient| {
         assert_eq!(index, found.len());
-        assert_eq!(values.len(), gradient.len());
-        found.push(gradient.to_vec());
+        let mut entries = vec![E::zero(); values.len()];
+        update::apply_any(Descend { rate: -E::one() }, E::one(), &mut entries, gradient, []);
+        found.push(entries);
     });
     assert_eq!(found.len(), back.params.len());
     for ((found, expected), (name, _)) in found.iter().zip(&back.params).zip(chain.parameters()) {
@@ -260,9 +262,34 @@ fn nan_stays_nan() {
     let (y, mut dy) = plan.head();
     assert_eq!(y.mapv(f32::is_nan).into_raw_vec_and_offset().0, [false, true, false]);
     dy.fill(1.0);
-    plan.backward(&chain, &x.view()).unwrap();
+    plan.backward(&chain, &x.view(), true).unwrap();
     assert_eq!(plan.not_finite().map(|(name, value)| (name, value.is_nan())), Some(("conv2d_1.weight", true)));
     let mut y = [0.0; 3];
     InferencePlan::new(&chain, 5, &[8, 8, 3]).unwrap().run(&chain, &x.view(), &mut y).unwrap();
     assert_eq!(y.map(f32::is_nan), [false, true, false]);
+}
+
+// Dense layers' gradients wait for the update only where they are sure to be finite.
+#[test]
+fn what_may_overflow_is_looked_at() {
+    let mut chain = Chain::<f32>::default();
+    chain.push(Box::new(Dense::new(1)));
+    chain.build(&[1], Key::new(1)).unwrap();
+    let mut plan = TrainingPlan::new(&chain, 1, &[1]).unwrap();
+    for ([x, dy], waits, found) in [
+        ([[1.0, 2.0], [3.0, 4.0]], true, None),
+        ([[1e30, 0.0], [0.0, 1e30]], false, None),
+        ([[1e30, 0.0], [1e30, 0.0]], false, Some(("dense_1.weight", f64::INFINITY))),
+    ] {
+        let x = ArrayD::from_shape_vec(vec![2, 1], x.to_vec()).unwrap();
+        plan.forward(&chain, &x.view(), Key::new(0)).unwrap();
+        plan.head().1.iter_mut().zip(dy).for_each(|(to, dy)| *to = dy);
+        plan.backward(&chain, &x.view(), true).unwrap();
+        assert_eq!(plan.not_finite(), found);
+        let mut products = 0;
+        plan.update(&mut chain.clone(), &x.view(), &mut |_, _, gradient| {
+            products += usize::from(matches!(gradient, update::Gradient::Product(_)));
+        });
+        assert_eq!(products, usize::from(waits));
+    }
 }

@@ -1,11 +1,13 @@
 //! A training step through fused steps, over buffers that are allocated once.
 
 use super::cpu::{Kept, Pass, Way, view, view_mut};
-use super::fuse::{Program, Purpose, Value};
+use super::fuse::{Node, Program, Purpose, Value};
 use super::memory::{Memory, WRITTEN};
 use super::{StepTime, grown, in_order};
 use crate::element::Element;
 use crate::error::Result;
+use crate::kernels::cpu::gemm::Matrix;
+use crate::kernels::cpu::update::Gradient;
 use crate::kernels::cpu::vector::{add_into, first_not_finite};
 use crate::layers::{BatchNorm, Chain, Conv2D, Dense, Layer};
 use crate::random::Key;
@@ -30,6 +32,8 @@ pub(crate) struct TrainingPlan<E: Element> {
     /// Names and shapes of the parameters.
     parameters: Vec<(String, Vec<usize>)>,
     gradients: Vec<ArrayD<E>>,
+    /// The steps whose weights' gradient is not written down, but made while the weights move.
+    waiting: Vec<bool>,
     state_names: Vec<String>,
     state: Vec<ArrayD<E>>,
     /// The time of each step's latest passes, in milliseconds.
@@ -37,7 +41,7 @@ pub(crate) struct TrainingPlan<E: Element> {
 }
 
 /// What is told a parameter's number, its values, and its gradient.
-type Update<'a, E> = dyn FnMut(usize, &mut [E], &[E]) + 'a;
+type Update<'a, E> = dyn FnMut(usize, &mut [E], Gradient<'_, E>) + 'a;
 
 impl<E: Element> TrainingPlan<E> {
     /// For the first `count` layers of a built chain.
@@ -56,6 +60,7 @@ impl<E: Element> TrainingPlan<E> {
             input: Vec::new(),
             batch: 0,
             gradients: zeros(&parameters),
+            waiting: vec![false; program.nodes.len()],
             state: zeros(&state),
             parameters,
             times: vec![[0.0; 2]; program.nodes.len()],
@@ -105,13 +110,13 @@ impl<E: Element> TrainingPlan<E> {
     }
 
     /// From the output's gradient, as written into [`head`](Self::head), to those of all parameters. `x` is that of
-    /// the way forward.
-    pub fn backward(&mut self, chain: &Chain<E>, x: &ArrayViewD<'_, E>) -> Result<()> {
+    /// the way forward. With `wait` a gradient that is sure to be finite may wait for [`update`](Self::update).
+    pub fn backward(&mut self, chain: &Chain<E>, x: &ArrayViewD<'_, E>, wait: bool) -> Result<()> {
         let copy = take(&mut self.input);
         let numbers = x.as_slice().unwrap_or(&copy);
         let result = (0..self.program.nodes.len()).rev().try_for_each(|j| {
             let begun = Instant::now();
-            let result = self.step_backward(j, chain, numbers);
+            let result = self.step_backward(j, chain, numbers, wait);
             self.times[j][1] = begun.elapsed().as_secs_f64() * 1e3;
             result
         });
@@ -119,7 +124,7 @@ impl<E: Element> TrainingPlan<E> {
         result
     }
 
-    fn step_backward(&mut self, j: usize, chain: &Chain<E>, x: &[E]) -> Result<()> {
+    fn step_backward(&mut self, j: usize, chain: &Chain<E>, x: &[E], wait: bool) -> Result<()> {
         let node = &self.program.nodes[j];
         let (output, input) = (node.output, node.input);
         let from = self.memory.gradient(output).expect(WRITTEN);
@@ -127,6 +132,7 @@ impl<E: Element> TrainingPlan<E> {
         let mut dy = take(&mut self.buffers[from]);
         let mut dx = to.map(|to| take(&mut self.buffers[to]));
         let mut kept = take(&mut self.kept[j]);
+        let mut waits = wait && node.step.may_wait();
         let [mut gradients, mut state] = [&mut self.gradients, &mut self.state].map(take);
         let result = self.pass(j, chain).backward(Way {
             x: if node.step.needs_input() { self.value(input, x) } else { &[] },
@@ -136,8 +142,9 @@ impl<E: Element> TrainingPlan<E> {
             dx: dx.as_mut().map(|dx| &mut dx[..self.len(input)]),
             parameters: &mut gradients[node.parameters.clone()],
             state: &mut state[node.state.clone()],
+            waits: &mut waits,
         });
-        (self.gradients, self.state, self.kept[j]) = (gradients, state, kept);
+        (self.gradients, self.state, self.kept[j], self.waiting[j]) = (gradients, state, kept, waits);
         if let (Some(to), Some(dx)) = (to, dx) {
             if self.memory.share(j).is_some() {
                 self.add(input, &dx);
@@ -172,13 +179,24 @@ impl<E: Element> TrainingPlan<E> {
 
     /// The steps with their latest times.
     pub fn steps(&self) -> impl Iterator<Item = StepTime> {
-        let times = self.program.nodes.iter().zip(&self.times);
-        times.map(|(node, &[forward_ms, backward_ms])| {
-            let forward_flops = 2.0 * node.step.products() as f64 * self.batch as f64;
-            let ways = if self.memory.gradient(node.input).is_some() { 2.0 } else { 1.0 };
-            let backward_flops = forward_flops * ways;
+        let times = self.program.nodes.iter().zip(&self.times).zip(&self.waiting);
+        times.map(|((node, &[forward_ms, backward_ms]), &waits)| {
+            let forward_flops = self.flops(node);
+            let gradients = [self.memory.gradient(node.input).is_some(), !waits];
+            let backward_flops = forward_flops * gradients.map(|made| f64::from(u8::from(made))).iter().sum::<f64>();
             StepTime { name: node.name.clone(), forward_ms, backward_ms, forward_flops, backward_flops }
         })
+    }
+
+    /// Multiplications and additions of the gradients that were made while the weights moved.
+    pub fn waiting_flops(&self) -> f64 {
+        let nodes = self.program.nodes.iter().zip(&self.waiting);
+        nodes.filter(|(_, waits)| **waits).map(|(node, _)| self.flops(node)).sum()
+    }
+
+    /// Those of a step's way forward.
+    fn flops(&self, node: &Node) -> f64 {
+        2.0 * node.step.products() as f64 * self.batch as f64
     }
 
     /// Names and shapes of all parameters, in the layers' order.
@@ -186,7 +204,7 @@ impl<E: Element> TrainingPlan<E> {
         &self.parameters
     }
 
-    /// The gradients of all parameters, of the latest way back.
+    /// The gradients of all parameters, of the latest way back; of those that wait, some that are finite.
     pub fn gradients(&self) -> &[ArrayD<E>] {
         &self.gradients
     }
@@ -196,12 +214,17 @@ impl<E: Element> TrainingPlan<E> {
         &mut self.gradients
     }
 
-    /// Tells `update` every parameter's number, its values, and its gradient.
-    pub fn update(&self, chain: &mut Chain<E>, update: &mut Update<'_, E>) {
-        for node in self.program.nodes.iter().filter(|node| !node.parameters.is_empty()) {
+    /// Tells `update` every parameter's number, its values, and its gradient. `x` is that of the way forward.
+    pub fn update(&self, chain: &mut Chain<E>, x: &ArrayViewD<'_, E>, update: &mut Update<'_, E>) {
+        let x = x.as_slice().unwrap_or(&self.input);
+        for (j, node) in self.program.nodes.iter().enumerate().filter(|(_, node)| !node.parameters.is_empty()) {
             let mut each = |index: usize, values: &mut [E]| {
                 let number = node.parameters.start + index;
-                update(number, values, numbers(&self.gradients[number]));
+                let gradient = match self.waiting[j] && index == 0 {
+                    true => Gradient::Product(self.factors(j, x)),
+                    false => Gradient::Entries(numbers(&self.gradients[number])),
+                };
+                update(number, values, gradient);
             };
             let layer = node.place.of_mut(chain);
             if !numbers_of(layer, &mut each) {
@@ -213,6 +236,15 @@ impl<E: Element> TrainingPlan<E> {
                 }
             }
         }
+    }
+
+    /// What the gradient of a step's weights is the product of: xᵀ [D, N] and dy [N, F].
+    fn factors<'a>(&'a self, j: usize, x: &'a [E]) -> [Matrix<'a, E>; 2] {
+        let node = &self.program.nodes[j];
+        let from = self.memory.gradient(node.output).expect(WRITTEN);
+        let dy = &self.buffers[from][..self.len(node.output)];
+        let [d, f] = [node.input, node.output].map(|value| self.program.size(value));
+        [Matrix::rows(self.value(node.input, x), self.batch, d).transposed(), Matrix::rows(dy, self.batch, f)]
     }
 
     /// Gives the layers the new values of their state.
@@ -235,7 +267,12 @@ impl<E: Element> TrainingPlan<E> {
 
     /// The first gradient or new value of a state that is not finite: its tensor's name, and the number.
     pub fn not_finite(&self) -> Option<(&str, f64)> {
+        let waits = |number: usize| {
+            let mut nodes = self.program.nodes.iter().zip(&self.waiting);
+            nodes.any(|(node, &waits)| waits && node.parameters.start == number)
+        };
         let parameters = self.parameters.iter().map(|(name, _)| name.as_str()).zip(&self.gradients);
+        let parameters = parameters.enumerate().filter(|&(number, _)| !waits(number)).map(|(_, tensor)| tensor);
         let state = self.state_names.iter().map(String::as_str).zip(&self.state);
         parameters
             .chain(state)

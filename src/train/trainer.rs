@@ -14,6 +14,7 @@ use crate::model::Sequential;
 use crate::optimizers::{Ema, Optimizer, clip_global_norm};
 use crate::plan::{StepTime, TrainingPlan};
 use crate::random::Key;
+use ndarray::ArrayViewD;
 use std::time::Instant;
 
 /// Samples in a batch unless told, as in Keras.
@@ -194,7 +195,9 @@ impl Trainer {
         }
         let acc = Judge::new(&self.model, self.loss.as_ref(), self.fused.is_some()).accuracy(y, &batch.target)?;
 
-        plan.backward(self.model.chain(), &x)?;
+        // A gradient that is not used as a whole need not be written down.
+        let wait = self.clip_norm.is_none() && self.optimizer.recipe(0)?.is_some();
+        plan.backward(self.model.chain(), &x, wait)?;
         if let Some((name, value)) = plan.not_finite() {
             return Err(Error::NotFinite { what: format!("the gradient of {name}"), step, value });
         }
@@ -202,7 +205,7 @@ impl Trainer {
             clip_global_norm(plan.gradients_mut(), norm)?;
         }
         let begun = Instant::now();
-        self.update()?;
+        self.update(&x)?;
         self.update_ms = begun.elapsed().as_secs_f64() * 1e3;
         self.step = step;
         Ok(StepReport { step, loss: loss.mean, acc, samples: loss.count })
@@ -227,7 +230,8 @@ impl Trainer {
         Ok(done)
     }
 
-    /// A training step, and how long its parts took: the fused steps, and at last the optimizer.
+    /// A training step, and how long its parts took: the fused steps, and at last the optimizer, with the gradients of
+    /// dense layers that are made while their weights move.
     ///
     /// # Errors
     /// As [`train_on_batch`](Self::train_on_batch).
@@ -239,26 +243,26 @@ impl Trainer {
             forward_ms: 0.0,
             backward_ms: self.update_ms,
             forward_flops: 0.0,
-            backward_flops: 0.0,
+            backward_flops: plan.waiting_flops(),
         };
         Ok(plan.steps().chain([update]).collect())
     }
 
     /// What changes the network, after all that can fail.
-    fn update(&mut self) -> Result<()> {
+    fn update(&mut self, x: &ArrayViewD<'_, f32>) -> Result<()> {
         let plan = self.plan.as_ref().expect("a step has made one");
         self.ema.as_ref().map_or(Ok(()), Ema::check)?;
         match self.optimizer.begin(plan.parameters())? {
             Some(mut update) => {
                 let chain = self.model.chain_mut();
-                plan.update(chain, &mut |index, values, gradient| update.apply(index, values, gradient));
+                plan.update(chain, x, &mut |index, values, gradient| update.apply(index, values, gradient));
             }
             None => self.optimizer.step(self.model.parameters_mut(), plan.gradients())?,
         }
         plan.set_state(self.model.chain_mut());
         if let Some(ema) = &mut self.ema {
             let mut averages = ema.begin(plan.parameters())?;
-            plan.update(self.model.chain_mut(), &mut |index, values, _| averages.apply(index, values));
+            plan.update(self.model.chain_mut(), x, &mut |index, values, _| averages.apply(index, values));
         }
         Ok(())
     }

@@ -154,6 +154,27 @@ fn in_parts<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, mu
 /// Parts of a long sum.
 const PARTS: usize = 8;
 
+/// A product of which some rows are made at a time, by whoever needs them.
+pub(super) struct Rows<'a, E> {
+    a: Matrix<'a, E>,
+    b: Panels<'a, E>,
+    columns: usize,
+}
+
+impl<E: Element> Rows<'_, E> {
+    /// Runs `work` with a [M, K] · b [K, N].
+    pub fn with<S: Simd<Elem = E>>(simd: S, [a, b]: [Matrix<'_, E>; 2], work: impl FnOnce(Rows<'_, E>)) {
+        Panels::packed(simd, b, 2 * S::LANES, |panels| work(Rows { a, b: panels, columns: b.shape[1] }));
+    }
+
+    /// Overwrites `c` [R, N] with the rows from `first` on.
+    pub fn write<S: Simd<Elem = E>>(&self, simd: S, first: usize, c: &mut [E]) {
+        let shape = (c.len() / self.columns, self.columns);
+        let mut c = ArrayViewMut2::from_shape(shape, c).expect("whole rows are asked for");
+        multiply_pieces(simd, self.a.part([first, 0], [shape.0, self.a.shape[1]]), self.b, &mut c);
+    }
+}
+
 /// Overwrites `c` with (a · b)ᵀ: blocks of a · b are turned.
 fn multiply_turned<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, c: ArrayViewMut2<'_, S::Elem>) {
     let ([m, k], width) = (a.shape, 2 * S::LANES);

@@ -6,6 +6,7 @@
 //! denormal each operation on them costs some hundred cycles. So θ and moments below `E::TINY` are written as 0;
 //! what Adam squares needs more, see [`Adam::new`].
 
+use super::gemm::{Matrix, Rows};
 use super::{parallel, scratch};
 use crate::element::Element;
 use crate::simd::{Kernel, Simd};
@@ -22,6 +23,24 @@ pub(crate) trait Rule<E, const M: usize>: Copy + Send + Sync {
     fn entry(self, theta: E, g: E, moments: [E; M]) -> (E, [E; M]);
 }
 
+/// g
+#[derive(Clone, Copy)]
+pub(crate) enum Gradient<'a, E> {
+    /// As it was written down.
+    Entries(&'a [E]),
+    /// The product of two matrices. It is made stretch by stretch, and each is used while it is in the first cache.
+    Product([Matrix<'a, E>; 2]),
+}
+
+impl<E> Gradient<'_, E> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Entries(g) => g.len(),
+            Self::Product([a, b]) => a.shape[0] * b.shape[1],
+        }
+    }
+}
+
 /// Moves `theta`, multiplied by `kept`, and its `moments` by `g`; all are [D].
 pub(crate) fn apply<E: Element, const M: usize>(
     rule: impl Rule<E, M>,
@@ -30,8 +49,25 @@ pub(crate) fn apply<E: Element, const M: usize>(
     g: &[E],
     moments: [&mut [E]; M],
 ) {
+    apply_any(rule, kept, theta, Gradient::Entries(g), moments);
+}
+
+/// The same for any kind of gradient.
+pub(crate) fn apply_any<E: Element, const M: usize>(
+    rule: impl Rule<E, M>,
+    kept: E,
+    theta: &mut [E],
+    g: Gradient<'_, E>,
+    moments: [&mut [E]; M],
+) {
     assert!(g.len() == theta.len() && moments.iter().all(|moment| moment.len() == theta.len()));
-    E::dispatch(Apply { rule, kept, theta, g, moments });
+    if theta.is_empty() {
+        return;
+    }
+    match g {
+        Gradient::Entries(g) => E::dispatch(Apply { rule, kept, theta, g, moments }),
+        Gradient::Product(g) => E::dispatch(Apply { rule, kept, theta, g, moments }),
+    }
 }
 
 /// θ ← θ − η·g
@@ -122,15 +158,15 @@ impl<E: Element> Rule<E, 0> for Average<E> {
     }
 }
 
-struct Apply<'a, E, R, const M: usize> {
+struct Apply<'a, E, R, G, const M: usize> {
     rule: R,
     kept: E,
     theta: &'a mut [E],
-    g: &'a [E],
+    g: G,
     moments: [&'a mut [E]; M],
 }
 
-impl<E: Element, R: Rule<E, M>, const M: usize> Kernel<E> for Apply<'_, E, R, M> {
+impl<E: Element, R: Rule<E, M>, const M: usize> Kernel<E> for Apply<'_, E, R, &[E], M> {
     type Output = ();
 
     #[inline(always)]
@@ -143,7 +179,28 @@ impl<E: Element, R: Rule<E, M>, const M: usize> Kernel<E> for Apply<'_, E, R, M>
     }
 }
 
-struct Stretch<'a, E, R, const M: usize>(Apply<'a, E, R, M>);
+impl<E: Element, R: Rule<E, M>, const M: usize> Kernel<E> for Apply<'_, E, R, [Matrix<'_, E>; 2], M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<Elem = E>>(self, simd: S) {
+        let Self { rule, kept, theta, g, moments } = self;
+        let (depth, columns) = (g[1].shape[0], g[1].shape[1]);
+        // Whole tiles.
+        let rows = (STRETCH / columns).max(1).next_multiple_of(S::ROWS);
+        let work = theta.len() * WORK.max(depth);
+        Rows::with(simd, g, |product| {
+            parallel::aligned_chunks_mut(work, theta, moments, rows * columns, &|stretch, theta, moments| {
+                scratch::with(theta.len(), |g: &mut [E]| {
+                    product.write(simd, stretch * rows, g);
+                    simd.vectorize(Stretch(Apply { rule, kept, theta, g: &*g, moments }));
+                });
+            });
+        });
+    }
+}
+
+struct Stretch<'a, E, R, const M: usize>(Apply<'a, E, R, &'a [E], M>);
 
 impl<E: Element, R: Rule<E, M>, const M: usize> Kernel<E> for Stretch<'_, E, R, M> {
     type Output = ();
@@ -247,6 +304,7 @@ impl<E: Element> Kernel<E> for ScaleStretch<'_, E> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gemm::gemm;
     use super::super::testing::{self, Number};
     use super::*;
     use crate::random::{Key, Random};
@@ -359,6 +417,33 @@ mod tests {
                 assert!(single.iter().zip(&g).all(|(&scaled, &g)| scaled == (0.75 * g) as f32));
                 (sum, again)
             });
+        }
+    }
+
+    #[test]
+    fn a_product_moves_as_the_gradient_that_it_is() {
+        fn check<E: Number>(random: &mut Random) {
+            let [n, d, f] = [6, 9, 9].map(|bits| testing::draw_size(bits, random));
+            let [x, dy, theta, m] = [n * d, n * f, d * f, d * f].map(|len| testing::draw(len, random));
+            let [x, dy, theta, m] = [x, dy, theta, m].map(|numbers| testing::cast::<E>(&numbers));
+            let product = [Matrix::rows(&x, n, d).transposed(), Matrix::rows(&dy, n, f)];
+            let rule = Roll { rate: E::of(0.5), mu: E::of(0.5), nesterov: true };
+            testing::on_each_path_and_pool(|| {
+                let mut g = vec![E::nan(); d * f];
+                gemm(product[0], product[1], &mut g);
+                let [whole, parts] = [Gradient::Entries(&g), Gradient::Product(product)].map(|g| {
+                    let (mut theta, mut m) = (theta.clone(), m.clone());
+                    apply_any(rule, E::of(0.75), &mut theta, g, [&mut m]);
+                    [theta, m]
+                });
+                assert!(whole == parts, "{n} {d} {f}");
+                whole
+            });
+        }
+        let mut random = Key::new(3).named("update").stream();
+        for _ in 0..100 {
+            check::<f32>(&mut random);
+            check::<f64>(&mut random);
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Way<'a, E: Element> {
     pub dx: Option<&'a mut [E]>,
     /// The gradients of the layer's parameters; overwritten.
     pub parameters: &'a mut [ArrayD<E>],
+    /// Whether that of the weights may be left out for now, see `Step::may_wait`; and then, whether it was.
+    pub waits: &'a mut bool,
     /// The new values of the layer's state; overwritten.
     pub state: &'a mut [ArrayD<E>],
 }
