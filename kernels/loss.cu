@@ -1,10 +1,13 @@
 // L = scale·Σₙ wₙ·lₙ     lₙ = f·Σ_k b(z[n,k], y[n,k])     dz[n,k] = wₙ·scale·f·b′(z[n,k], y[n,k])
 // z [N, K]  y [N, K]  w [N]  →  dz [N, K]  log [2]
 //
+// z may be the output of a small dense layer, which is computed here, too: head.cuh.
+//
 // As in src/losses: in f64, since there are few numbers here, and the sum in a fixed order. A sample that weighs
 // nothing is not looked at, whatever is predicted for it.
 #include "common.cuh"
 #include "columns.cuh"
+#include "head.cuh"
 
 // In the order of `LossKind`.
 enum Kind { BINARY_FROM_LOGITS, CROSS_FROM_LOGITS, BINARY, CROSS, MEAN_SQUARED };
@@ -109,9 +112,9 @@ struct Sample {
     }
 };
 
-// One block: overwrites dz, and a step's row of the log with L and the number of right answers. Halts a training whose
-// loss is not finite. Where it was halted before, dz = 0 and nothing else happens.
-extern "C" __global__ void loss_gradient(int kind, int count, Sample of, const float *z, Targets targets,
+// One block: overwrites z where there is a head, dz, and a step's row of the log with L and the number of right answers.
+// Halts a training whose loss is not finite. Where it was halted before, dz = 0 and nothing else happens.
+extern "C" __global__ void loss_gradient(int kind, int count, Sample of, Head head, float *z, Targets targets,
                                          Control *control, float *dz, float *log_rows) {
     __shared__ double sums[THREADS];
     __shared__ Best bests[THREADS];
@@ -119,6 +122,10 @@ extern "C" __global__ void loss_gradient(int kind, int count, Sample of, const f
     if (control->halted) {
         for (int at = threadIdx.x; at < count * of.outputs; at += THREADS) dz[at] = 0.0f;
         return;
+    }
+    if (head.w) {
+        head.forward(count, of.outputs, z);
+        __syncthreads();
     }
     int step = control->row(targets.steps), right = 0;
     double factor = kind == CROSS || kind == CROSS_FROM_LOGITS ? 1.0 : 1.0 / of.outputs;

@@ -43,6 +43,11 @@ void meet_block(const char *site);
 // after the next.
 const void *meet_warp(const char *site, const void *given, size_t size);
 
+// What the lane has given whose number differs by these bits.
+template <typename T> T of_lane_across(const char *site, T mine, unsigned bits) {
+    return static_cast<const T *>(meet_warp(site, &mine, sizeof mine))[place.thread.x % 32 ^ bits];
+}
+
 }  // namespace emulator
 
 #define threadIdx (emulator::place.thread)
@@ -54,6 +59,7 @@ const void *meet_warp(const char *site, const void *given, size_t size);
 #define SITE_LINE(line) SITE_TEXT(line)
 #define SITE __FILE__ ":" SITE_LINE(__LINE__)
 #define __syncthreads() emulator::meet_block(SITE)
+#define __shfl_xor_sync(all, mine, bits) emulator::of_lane_across(SITE, mine, bits)
 // For what the threads of a warp do together: `const T *all = warp_gather(mine)` is what lanes 0..32 have given.
 #define warp_gather(mine) \
     static_cast<const std::remove_reference_t<decltype(mine)> *>(emulator::meet_warp(SITE, &(mine), sizeof(mine)))

@@ -56,6 +56,7 @@ thread_local void *current = nullptr;
 // The stream that this thread captures: calls that could disturb that are refused.
 thread_local Stream *capturing = nullptr;
 std::atomic<size_t> launches = 0;
+thread_local size_t launched = 0;
 std::atomic<bool> is_lost = false;
 
 // What every call on a context begins with.
@@ -78,6 +79,7 @@ Result ready_outside_captures() {
 
 // A launch that loses the device succeeds, as on a device, which is not waited for; what comes after it does not.
 void launch(const Launch &work) {
+    ++launched;
     const char *most = getenv("TAPETUM_EMULATOR_LAUNCHES");
     if (most && launches++ >= strtoull(most, nullptr, 10)) is_lost = true;
     if (!is_lost) run(work);
@@ -107,6 +109,9 @@ Module::Module(const char *stem, bool tf32, std::vector<Kernel> kernels, char *s
 
 // Not the driver's: the order of blocks and threads in the launches from this host thread; -1: each order in turn.
 extern "C" __attribute__((visibility("default"))) void tapetum_emulator_order(int order) { chosen_order = order; }
+
+// Not the driver's: how many launches of this host thread were done so far, those of graphs included.
+extern "C" __attribute__((visibility("default"))) size_t tapetum_emulator_launched() { return launched; }
 
 DRIVER cuInit(unsigned) {
     static std::once_flag once;

@@ -1,7 +1,9 @@
-//! The end of the way forward and the beginning of the way back: the loss, its gradient, and the right answers.
+//! The end of the way forward and the beginning of the way back: the loss, its gradient, and the right answers; with a
+//! small dense layer before it also that one's output.
 //! z [N, K]  →  dz [N, K]
 
 use super::call::{Parameter, THREADS, as_it_is};
+use super::head::Head;
 use super::{Gpu, Span};
 use crate::error::Result;
 
@@ -68,13 +70,15 @@ struct Sample {
 as_it_is!(Sample);
 
 /// Overwrites `dz` with scale·wₙ·∂lₙ/∂z, and the step's row of `log` [steps, 2] with scale·Σ wₙ·lₙ and the number of
-/// right answers: the largest of K outputs, or whether a single one is above the threshold. Halts the training where the
-/// loss is not finite. Where it was halted before, overwrites `dz` with 0 and does nothing else.
+/// right answers: the largest of K outputs, or whether a single one is above the threshold. With a `head`, overwrites `z`
+/// with its output first. Halts the training where the loss is not finite. Where it was halted before, overwrites `dz`
+/// with 0 and does nothing else.
 #[expect(clippy::too_many_arguments, reason = "what is predicted, what is right, and what to do about it")]
 pub(crate) fn loss(
     gpu: &Gpu,
     kind: LossKind,
     [n, k]: [usize; 2],
+    head: Option<Head<'_>>,
     z: Span<'_, f32>,
     targets: &Targets<'_>,
     control: Span<'_, u32>,
@@ -86,10 +90,13 @@ pub(crate) fn loss(
     assert!(targets.values.len() == steps * n * k && log.len() == steps * 2 && control.len() == 4);
     assert!(targets.weights.len() == steps * n && targets.labels.len() == steps * n);
     assert!(targets.values.len() <= i32::MAX as usize - THREADS * k, "kernels count in 31 bits");
+    if let Some(head) = head {
+        head.check([n, k]);
+    }
     let samples = n.next_power_of_two().min(THREADS);
     let call = gpu.call("loss", "loss_gradient")?.with(kind as i32).size(n);
     let call = call.with(Sample { outputs: k as i32, samples: samples as i32 });
-    let call = call.with(z).with(*targets).with(control).with(dz).with(log);
+    let call = call.with(head).with(z).with(*targets).with(control).with(dz).with(log);
     // SAFETY: all tensors are as long as N, K and the steps say, and the kernel takes no row behind the last step's.
     unsafe { call.launch([1, 1, 1], THREADS) }
 }
@@ -167,7 +174,7 @@ mod tests {
             let found = same_bits(|| {
                 control.span().write(&gpu, &[self.step as u32, halted, 0, 0]).unwrap();
                 let [dz, log] = [poisoned(&gpu, n * k), poisoned(&gpu, 6)];
-                loss(&gpu, self.kind, [n, k], z.span(), &targets, control.span(), dz.span(), log.span()).unwrap();
+                loss(&gpu, self.kind, [n, k], None, z.span(), &targets, control.span(), dz.span(), log.span()).unwrap();
                 [dz.read(&gpu).unwrap(), log.read(&gpu).unwrap()].concat()
             });
             let (dz, log) = found.split_at(n * k);

@@ -17,6 +17,7 @@ mod emulation;
 pub(crate) mod gemm;
 mod gpu;
 mod graph;
+pub(crate) mod head;
 pub(crate) mod loss;
 mod memory;
 mod modules;

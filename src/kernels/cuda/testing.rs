@@ -57,6 +57,15 @@ pub fn close(found: &[f32], expected: &[f64], bound: &[f64], tolerance: f64, wha
     }
 }
 
+/// Launches from this thread so far, where the GPU is an emulated one.
+pub fn launched() -> Option<usize> {
+    let driver = emulator::driver()?;
+    // SAFETY: kernels/emulator/driver.cpp defines it so.
+    Some(unsafe {
+        driver.get::<unsafe extern "C" fn() -> usize>(b"tapetum_emulator_launched").expect("the emulator has it")()
+    })
+}
+
 /// Of the launches from this thread: 0 forward, 1 backwards, 2 random, -1 each in turn. A real GPU has its own.
 fn choose_order(order: i32) {
     let Some(driver) = emulator::driver() else { return };

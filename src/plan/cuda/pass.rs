@@ -255,7 +255,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-const WEIGHTS: &str = "the layer has weights";
+pub(super) const WEIGHTS: &str = "the layer has weights";
 
 /// The scratch numbers that the steps of a program need for such a batch, at most.
 pub(super) fn scratch(program: &Program, batch: usize) -> usize {

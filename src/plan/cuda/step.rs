@@ -1,10 +1,11 @@
 //! One training step: all that it launches, from the samples to the new weights.
 
 use super::album::Album;
-use super::pass::{Draws, Pass, Way};
+use super::pass::{Draws, Pass, WEIGHTS, Way};
 use super::tables::GROUP;
 use super::training::CudaTraining;
 use crate::error::Result;
+use crate::kernels::cuda::head::{self, Head};
 use crate::kernels::cuda::loss::{LossKind, loss};
 use crate::kernels::cuda::{Buffer, Span, activation, augment, batch_norm, reduce, update};
 use crate::losses::Formula;
@@ -19,10 +20,10 @@ impl CudaTraining {
             let (rows, x) = (self.tables.rows.span().part(..GROUP * batch), self.value(0, batch));
             augment::augment(gpu, bytes.span(), rows, control, [batch, *h, *w, *c], *fill, *rescale, x)?;
         }
-        let nodes = 0..self.program.nodes.len();
-        nodes.clone().try_for_each(|j| self.forward(j, batch))?;
-        self.loss(batch)?;
-        nodes.rev().try_for_each(|j| self.backward(j, batch))?;
+        let (count, head) = (self.program.nodes.len(), self.head(batch));
+        (0..count - usize::from(head.is_some())).try_for_each(|j| self.forward(j, batch))?;
+        self.loss(batch, head)?;
+        (0..count).rev().try_for_each(|j| self.backward(j, batch))?;
         reduce::check(gpu, self.gradients.span(), control, self.norm.span(), self.scratch.span())?;
         let moment = |index: usize| self.moments.get(index).map_or(Span::none(), |(_, buffer)| buffer.span());
         let average = self.average.as_ref().map_or(Span::none(), Buffer::span);
@@ -35,7 +36,16 @@ impl CudaTraining {
         update::advance(gpu, control)
     }
 
-    fn loss(&self, batch: usize) -> Result<()> {
+    /// The last step, where it is dense and so small that the loss does it.
+    fn head(&self, batch: usize) -> Option<Head<'_>> {
+        let (j, node) = self.program.nodes.iter().enumerate().next_back()?;
+        let Step::Dense { inputs, units, activation } = node.step else { return None };
+        let [w, bias] = self.tensors(j, &self.theta);
+        let (x, w) = (self.value(node.input, batch), w.expect(WEIGHTS));
+        head::is_small([batch, inputs, units]).then_some(Head { inputs, x, w, bias, activation })
+    }
+
+    fn loss(&self, batch: usize, head: Option<Head<'_>>) -> Result<()> {
         let output = self.program.output;
         let kind = match self.formula {
             Formula::Binary { from_logits: true } => LossKind::BinaryFromLogits,
@@ -46,7 +56,7 @@ impl CudaTraining {
         };
         let (shape, targets) = ([batch, self.program.size(output)], self.tables.targets(batch, self.threshold));
         let (z, dz) = (self.value(output, batch), self.gradient(output, batch).expect(WRITTEN));
-        loss(&self.gpu, kind, shape, z, &targets, self.tables.control.span(), dz, self.tables.log.span())
+        loss(&self.gpu, kind, shape, head, z, &targets, self.tables.control.span(), dz, self.tables.log.span())
     }
 
     /// Moves the statistics of all normalisations, unless the step was given up.

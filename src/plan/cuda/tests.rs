@@ -2,9 +2,9 @@
 
 use super::{CudaInference, CudaTraining, Input, Prepared, Setup};
 use crate::kernels::cuda::Gpu;
-use crate::kernels::cuda::testing::gpu;
+use crate::kernels::cuda::testing::{gpu, launched};
 use crate::kernels::cuda::update::Rule;
-use crate::layers::{Chain, Layer};
+use crate::layers::{Chain, Dense, Layer, Sigmoid};
 use crate::losses::{Formula, Loss, MeanSquaredError};
 use crate::plan::Forward;
 use crate::plan::fuse::{Program, Purpose, Step};
@@ -88,6 +88,32 @@ fn check(gpu: &Arc<Gpu>, round: u64) -> bool {
         close(y.view(), &expected, 1e-3, "prediction");
     }
     true
+}
+
+/// One dense layer with its activation, from `inputs` numbers to `units`.
+fn dense([inputs, units]: [usize; 2]) -> Chain<f32> {
+    let mut chain = Chain::default();
+    chain.push(Box::new(Dense::new(units)));
+    chain.push(Box::new(Sigmoid));
+    chain.build(&[inputs], Key::new(3)).unwrap();
+    chain
+}
+
+#[test]
+fn a_small_head_is_part_of_the_loss() {
+    let (gpu, mut random) = (gpu(), Key::new(2).named("plan on a GPU").stream());
+    // The loss; the gradients of w and b; the look at both and the look at its parts; the update; on to the next step.
+    const WITHOUT_HEAD: usize = 7;
+    // Larger heads are a product and the sum of its parts.
+    for (sizes, batch, head) in [([128, 1], 32, 0), ([1, 3], 1, 0), ([128, 10], 5, 0), ([600, 130], 5, 2)] {
+        let chain = dense(sizes);
+        let mut training = CudaTraining::new(&gpu, (&chain, 2, &sizes[..1]), batch, SETUP, None).unwrap();
+        let before = launched();
+        compare(&mut training, &chain, &draw(batch, &sizes[..1], &mut random), &mut random);
+        let launches = before.and_then(|before| Some((launched()? - before) / 3));
+        // A slope, since the loss is not that of a sigmoid.
+        assert!(launches.is_none_or(|launches| launches == WITHOUT_HEAD + 1 + head), "{sizes:?}: {launches:?}");
+    }
 }
 
 #[test]
