@@ -100,15 +100,22 @@ impl<E: Element, T: AsRef<[Tap]>, const TAGS: bool> Write<'_, E, T, TAGS> {
             let next = (number, simd.tag(tap.number));
             best = if index == 0 { next } else { simd.larger(best, next) };
         }
-        let (largest, tags) = match self.windows.rectified {
-            true => simd.larger((simd.splat(E::zero()), simd.tag(NO_TAP)), (simd.rectify(best.0), best.1)),
-            false => (simd.flush(best.0), best.1),
-        };
+        let (largest, tags) = finished(simd, best, self.windows.rectified);
         let y = &mut self.y[at..at + lanes];
         // SAFETY: y has so many numbers.
         unsafe { store::<S, 1, FULL>(simd, y.as_mut_ptr(), mask, [largest]) };
         if TAGS {
             simd.store_tags(&mut self.argmax[at..at + lanes], tags);
         }
+    }
+}
+
+/// What is written of the largest numbers and their tags: flushed, and, if `rectified`, 0 and `NO_TAP` where they are not
+/// above 0.
+#[inline(always)]
+pub(super) fn finished<S: Simd>(simd: S, largest: (S::Vector, S::Tags), rectified: bool) -> (S::Vector, S::Tags) {
+    match rectified {
+        true => simd.larger((simd.splat(S::Elem::default()), simd.tag(NO_TAP)), (simd.rectify(largest.0), largest.1)),
+        false => (simd.flush(largest.0), largest.1),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod chosen;
 pub(crate) mod largest;
 pub(crate) mod matrix;
 pub(crate) mod outer;
+pub(crate) mod pooled;
 mod portable;
 pub(crate) mod sparse;
 pub(crate) mod tile;

@@ -73,6 +73,50 @@ impl<E: Element> Product<'_, E> {
             (false, false) => simd.vectorize(Tiles::<_, 1, false> { product, rows, c, stride, columns }),
         }
     }
+
+    /// Checks what the sums of `columns` columns, at most V registers, rest on: there is a bias for each of them,
+    /// from(r) + a(k) lies in a for each k, where `last` is the largest from(r), and b(k) is a row of the panel.
+    #[inline(always)]
+    pub(super) fn check<S: Simd<Elem = E>, const V: usize, const FULL: bool>(&self, last: usize, columns: usize) {
+        let Self { a, panel, segments, start, .. } = *self;
+        assert!(columns <= V * S::LANES && (!FULL || columns == V * S::LANES));
+        assert!(!matches!(start, Start::Bias(bias) if bias.len() < columns));
+        for segment in segments.iter().filter(|segment| segment.len > 0) {
+            assert!(last.saturating_add(segment.a).saturating_add(segment.len) <= a.len());
+            assert!(segment.b.saturating_add(segment.len).saturating_mul(2 * S::LANES) <= panel.len());
+        }
+    }
+
+    /// Adds the products of some rows.
+    ///
+    /// # Safety
+    /// [`check`](Self::check) must have found that rows which begin at `from`, and columns up to the `last` ones, are
+    /// inside.
+    #[inline(always)]
+    pub(super) unsafe fn add<S: Simd<Elem = E>, const R: usize, const V: usize, const FULL: bool>(
+        &self,
+        simd: S,
+        from: &[usize; R],
+        last: S::Mask,
+        sums: &mut [[S::Vector; V]; R],
+    ) {
+        for segment in self.segments {
+            let mut a = self.a.as_ptr().wrapping_add(segment.a);
+            let mut b = self.panel.as_ptr().wrapping_add(segment.b * 2 * S::LANES);
+            for _ in 0..segment.len {
+                // SAFETY: this is a row of the panel.
+                let factors = unsafe { load::<S, V, FULL>(simd, b, last) };
+                for r in 0..R {
+                    // SAFETY: from(r) + a(k) lies in a.
+                    let factor = simd.splat(unsafe { *a.wrapping_add(from[r]) });
+                    for v in 0..V {
+                        sums[r][v] = simd.mul_add(factor, factors[v], sums[r][v]);
+                    }
+                }
+                (a, b) = (a.wrapping_add(1), b.wrapping_add(2 * S::LANES));
+            }
+        }
+    }
 }
 
 /// Rows of V registers, of which the last is not `FULL` where there are fewer columns.
@@ -89,7 +133,9 @@ impl<E: Element, const V: usize, const FULL: bool> Kernel<E> for Tiles<'_, E, V,
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(mut self, simd: S) {
-        self.check::<S>();
+        let last = self.rows.iter().fold([0, 0], |last, row| [last[0].max(row.from), last[1].max(row.to)]);
+        self.product.check::<S, V, FULL>(last[0], self.columns);
+        assert!(last[1].saturating_mul(self.stride).saturating_add(self.columns) <= self.c.len());
         // As few tiles as possible, all of nearly the same height.
         let tiles = self.rows.len().div_ceil(S::ROWS);
         let (height, higher) = (self.rows.len() / tiles, self.rows.len() % tiles);
@@ -114,26 +160,10 @@ impl<E: Element, const V: usize, const FULL: bool> Kernel<E> for Tiles<'_, E, V,
     }
 }
 
-/// What is unsafe in here rests on what `check` has checked:
-/// - the columns fit in V registers, and there is a bias for each of them;
-/// - for each row, `to` is a row of c with all columns, and from(r) + a(k) lies in a for each k;
-/// - b(k) is a row of the panel for each k.
 impl<E: Element, const V: usize, const FULL: bool> Tiles<'_, E, V, FULL> {
-    #[inline(always)]
-    fn check<S: Simd<Elem = E>>(&self) {
-        let Product { a, panel, segments, start, .. } = *self.product;
-        let last = self.rows.iter().fold([0, 0], |last, row| [last[0].max(row.from), last[1].max(row.to)]);
-        assert!(self.columns <= V * S::LANES && (!FULL || self.columns == V * S::LANES));
-        assert!(last[1].saturating_mul(self.stride).saturating_add(self.columns) <= self.c.len());
-        assert!(!matches!(start, Start::Bias(bias) if bias.len() < self.columns));
-        for segment in segments.iter().filter(|segment| segment.len > 0) {
-            assert!(last[0].saturating_add(segment.a).saturating_add(segment.len) <= a.len());
-            assert!(segment.b.saturating_add(segment.len).saturating_mul(2 * S::LANES) <= panel.len());
-        }
-    }
-
     /// # Safety
-    /// As above.
+    /// `Product::check` must have found these rows to be inside; for each of them, `to` must be a row of c with all
+    /// columns.
     #[inline(always)]
     unsafe fn tile<S: Simd<Elem = E>, const R: usize>(&mut self, simd: S, rows: &[Row; R]) {
         let last = simd.first(self.columns - (V - 1) * S::LANES);
@@ -150,7 +180,7 @@ impl<E: Element, const V: usize, const FULL: bool> Tiles<'_, E, V, FULL> {
             }
         }
         // SAFETY: handed on to the caller.
-        unsafe { self.add_products(simd, rows, last, &mut sums) };
+        unsafe { self.product.add::<S, R, V, FULL>(simd, &rows.map(|row| row.from), last, &mut sums) };
         match self.product.end {
             End::Nothing => {}
             End::Flush => {
@@ -171,35 +201,6 @@ impl<E: Element, const V: usize, const FULL: bool> Tiles<'_, E, V, FULL> {
         for r in 0..R {
             // SAFETY: this is a row of c.
             unsafe { store::<S, V, FULL>(simd, self.c(rows[r]), last, sums[r]) };
-        }
-    }
-
-    /// # Safety
-    /// As above.
-    #[inline(always)]
-    unsafe fn add_products<S: Simd<Elem = E>, const R: usize>(
-        &self,
-        simd: S,
-        rows: &[Row; R],
-        last: S::Mask,
-        sums: &mut [[S::Vector; V]; R],
-    ) {
-        let Product { a, panel, segments, .. } = *self.product;
-        for segment in segments {
-            let mut a = a.as_ptr().wrapping_add(segment.a);
-            let mut b = panel.as_ptr().wrapping_add(segment.b * 2 * S::LANES);
-            for _ in 0..segment.len {
-                // SAFETY: this is a row of the panel.
-                let factors = unsafe { load::<S, V, FULL>(simd, b, last) };
-                for r in 0..R {
-                    // SAFETY: from(r) + a(k) lies in a.
-                    let factor = simd.splat(unsafe { *a.wrapping_add(rows[r].from) });
-                    for v in 0..V {
-                        sums[r][v] = simd.mul_add(factor, factors[v], sums[r][v]);
-                    }
-                }
-                (a, b) = (a.wrapping_add(1), b.wrapping_add(2 * S::LANES));
-            }
         }
     }
 

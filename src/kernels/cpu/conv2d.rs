@@ -202,7 +202,7 @@ pub(crate) mod tests {
 
     pub(crate) fn draw_tail(picture: [usize; 2], random: &mut Random) -> Tail {
         let activation = [Activation::Linear, Activation::Relu, Activation::LeakyRelu(0.25)][random.below(3)];
-        let kernel = [(); 2].map(|()| 1 + random.below(3));
+        let kernel = if random.chance(0.4) { [2, 2] } else { [(); 2].map(|()| 1 + random.below(3)) };
         let window = Window2D {
             stride: kernel.map(|size| size + usize::from(random.chance(0.2))),
             padding: [Padding::Valid, Padding::Same][random.below(2)],

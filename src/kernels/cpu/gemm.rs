@@ -37,6 +37,9 @@ const IN_PLACE: usize = 256;
 /// Rows of a, up to which most of the time goes into fetching b.
 const FEW: usize = 64;
 
+/// What fetching a number of b costs, in multiply-adds.
+const FETCH: usize = 8;
+
 /// Panels of b for a block of c: with `DEPTH` rows they stay in the second cache.
 const PANELS: usize = 16;
 
@@ -137,7 +140,7 @@ fn in_parts<S: Simd>(simd: S, a: Matrix<'_, S::Elem>, b: Matrix<'_, S::Elem>, mu
     let ([m, k], n) = (a.shape, c.ncols());
     let cut = Cut::new(k, k.div_ceil(PARTS));
     scratch::with(cut.parts * m * n, |sums| {
-        parallel::chunks_mut(m * k * n, sums, m * n, |part, sums| {
+        parallel::chunks_mut(m.max(FETCH) * k * n, sums, m * n, |part, sums| {
             let part = cut.part(part);
             let (a, b) = (a.part([0, part.start], [m, part.len()]), b.part([part.start, 0], [part.len(), n]));
             let mut sums = ArrayViewMut2::from_shape((m, n), sums).expect("a part is [M, N]");
@@ -217,7 +220,7 @@ fn multiply_blocks<S: Simd>(
     let rows = if m <= FEW { FEW } else { (m / (16 * S::ROWS)).clamp(4, 8) * S::ROWS };
     // ... and of some columns where there are few rows.
     let panels = if m <= FEW { (n / (16 * width)).clamp(2, PANELS) } else { PANELS };
-    parallel::blocks_mut(m * k * n, c, [rows, panels * width], &|[row, column], mut c| {
+    parallel::blocks_mut(m.max(FETCH) * k * n, c, [rows, panels * width], &|[row, column], mut c| {
         multiply_block(simd, a.part([row, 0], [c.nrows(), k]), b.part(0, column / width), add, &mut c);
     });
 }

@@ -11,6 +11,8 @@ use super::panels::Factor;
 use super::tail::Tail;
 use super::{parallel, scratch};
 use crate::element::Element;
+use crate::shape::Geometry2D;
+use crate::simd::pooled::{Largest, PIXELS};
 use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
 use std::ops::{Range, RangeInclusive};
@@ -51,7 +53,7 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         }
         // Blocks of rows of one picture, or of several small pictures.
         let pixels = rows.output * columns.output;
-        let most = (batch * pixels / 4).clamp(*BLOCK.start(), *BLOCK.end());
+        let most = (batch * pixels / 16).clamp(*BLOCK.start(), *BLOCK.end());
         let images = (most / pixels).clamp(1, batch);
         let block = output[0].div_ceil(pixels.div_ceil(most).min(output[0]));
         let block = block.next_multiple_of(rows.divisor).min(output[0]);
@@ -101,6 +103,8 @@ struct Window<'a, E> {
     piece: [usize; 3],
     /// What the tile makes of a sum.
     end: End,
+    /// All rows and all columns, where a pooling's windows can be made of sums in registers.
+    runs: Option<[Run; 2]>,
 }
 
 /// A piece of the sums.
@@ -139,7 +143,22 @@ impl<'a, E: Element> Window<'a, E> {
             Tail { activation: Activation::Relu, .. } if piece == [kh, kw, depth] => End::Rectify,
             _ => End::Flush,
         };
-        Self { axes, channels, weights, reversed, panels, bias, tail, piece, end }
+        let mut window = Self { axes, channels, weights, reversed, panels, bias, tail, piece, end, runs: None };
+        window.runs = tail.pool.and_then(|pool| window.runs_for(&pool));
+        window
+    }
+
+    /// All rows and columns that the pooling looks at, if its windows are of four pixels, each with a whole sum of all taps.
+    fn runs_for(&self, pool: &Geometry2D) -> Option<[Run; 2]> {
+        let [row, column] = [0, 1].map(|axis| {
+            let (reads, taps) =
+                (0..(pool.output[axis] - 1) * pool.stride[axis] + pool.kernel[axis], self.axes[axis].taps);
+            let is_inside = pool.before[axis] == 0 && reads.end <= self.axes[axis].output;
+            let run = self.axes[axis].runs(reads.clone(), 0..taps).next();
+            run.filter(|run| is_inside && run.count == reads.len() && run.taps == taps)
+        });
+        let is_whole = self.piece == [self.axes[0].taps, self.axes[1].taps, self.weights.shape[2]];
+        (pool.taps() == PIXELS && is_whole && !self.weights.is_depthwise()).then_some([row?, column?])
     }
 
     /// Writes the rows `outputs` of the pictures x [.., input, C] to y [.., rows, columns, F].
@@ -159,6 +178,9 @@ impl<'a, E: Element> Window<'a, E> {
             }
             return;
         };
+        if let Some(runs) = self.runs {
+            return self.write_windows(simd, x, &pool, runs, outputs, y, argmax);
+        }
         // Only what the pooling looks at
         let reads = [self.tail.reads(outputs.clone()), 0..self.tail.columns(output)];
         let [strip_len, y_len] = [reads[0].len() * reads[1].len() * f, outputs.len() * pool.output[1] * f];
@@ -170,6 +192,63 @@ impl<'a, E: Element> Window<'a, E> {
                 self.tail.write(simd, &strip[n * strip_len..][..strip_len], size, outputs.clone(), y, argmax);
             }
         });
+    }
+
+    /// The same where windows are made of sums in registers.
+    #[expect(clippy::too_many_arguments, reason = "what `write` takes, and what it found")]
+    fn write_windows<S: Simd<Elem = E>>(
+        &self,
+        simd: S,
+        x: &[E],
+        pool: &Geometry2D,
+        runs: [Run; 2],
+        outputs: Range<usize>,
+        y: &mut [E],
+        mut argmax: Option<&mut [u8]>,
+    ) {
+        let mut segments = [Segment::default(); TAPS];
+        let segments = self.segments(runs[0], runs[1], 0..self.weights.shape[2], &mut segments);
+        let images = y.len() / (outputs.len() * pool.output[1] * self.channels[1]);
+        let rectified = self.tail.activation == Activation::Relu;
+        // From a pixel to the next one below it, and to its right.
+        let steps = [runs[0].from_step * self.axes[1].input, runs[1].from_step].map(|step| step * self.channels[0]);
+        let offset = |tap: usize| tap / pool.kernel[1] * steps[0] + tap % pool.kernel[1] * steps[1];
+        let offsets = std::array::from_fn(offset);
+        self.each_window(images, pool, steps, outputs, |windows| {
+            self.each_panel(simd, x, segments, true, |product, f, columns| {
+                let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[f..]);
+                let largest = Largest { product, offsets, rectified };
+                largest.write(simd, windows, &mut y[f..], argmax, [self.channels[1], columns]);
+            });
+        });
+        if !rectified {
+            self.tail.activate(simd, y);
+        }
+    }
+
+    /// Runs `work` on these rows of windows of each image: where they begin to read, and where they are written; on some
+    /// of them at a time.
+    fn each_window(
+        &self,
+        images: usize,
+        pool: &Geometry2D,
+        [down, right]: [usize; 2],
+        outputs: Range<usize>,
+        mut work: impl FnMut(&[Row]),
+    ) {
+        let image = self.axes[0].input * self.axes[1].input * self.channels[0];
+        let mut windows = [Row::default(); PLACES / PIXELS];
+        for (index, (n, i)) in (0..images).flat_map(|n| outputs.clone().map(move |i| (n, i))).enumerate() {
+            let first = n * image + i * pool.stride[0] * down;
+            for start in (0..pool.output[1]).step_by(windows.len()) {
+                let columns = start..pool.output[1].min(start + windows.len());
+                let windows = &mut windows[..columns.len()];
+                for (window, j) in windows.iter_mut().zip(columns) {
+                    *window = Row { from: first + j * pool.stride[1] * right, to: index * pool.output[1] + j };
+                }
+                work(windows);
+            }
+        }
     }
 
     /// y[n,i,j,f] of the window alone, for these rows and columns: a piece of each sum after the other.
@@ -270,6 +349,20 @@ impl<'a, E: Element> Window<'a, E> {
         if self.weights.is_depthwise() {
             return simd.vectorize(Depthwise { window: self, x, segments, first, places, y });
         }
+        self.each_panel(simd, x, segments, first, |product, f, columns| {
+            product.write(simd, places, &mut y[f..], [self.channels[1], columns]);
+        });
+    }
+
+    /// Runs `work` on the product over these segments for each panel of weights: its first column, and how many it has.
+    fn each_panel<S: Simd<Elem = E>>(
+        &self,
+        _: S,
+        x: &[E],
+        segments: &[Segment],
+        first: bool,
+        mut work: impl FnMut(Product<'_, E>, usize, usize),
+    ) {
         let ([groups, _, depth, columns], width) = (self.weights.shape, 2 * S::LANES);
         let mut panels = self.panels.chunks_exact(self.weights.panel_len(width).max(1));
         for (group, column) in (0..groups).flat_map(|group| (0..columns).step_by(width).map(move |f| (group, f))) {
@@ -283,7 +376,7 @@ impl<'a, E: Element> Window<'a, E> {
                 None => Start::Zero,
             };
             let product = Product { a: x, panel, segments, start, end: self.end };
-            product.write(simd, places, &mut y[f..], [self.channels[1], width.min(columns - column)]);
+            work(product, f, width.min(columns - column));
         }
     }
 }
