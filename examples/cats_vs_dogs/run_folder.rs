@@ -61,7 +61,8 @@ impl RunFolder {
     }
 }
 
-const CONFIG: &str = "config.toml";
+/// Its settings.
+pub const CONFIG: &str = "config.toml";
 
 /// A folder that no other training has made.
 fn new_folder(seed: u64) -> Result<PathBuf, String> {

@@ -5,6 +5,7 @@ use crate::pictures::{self, Pictures};
 use crate::run_folder::RunFolder;
 use crate::{Outcome, networks, predict, recipe, report, signals, write_json};
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 use tapetum::data::Skipped;
 use tapetum::prelude::*;
@@ -58,7 +59,8 @@ pub fn run(args: &TrainArgs) -> Outcome {
 
 fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     let mut folder = RunFolder::open(args)?;
-    if folder.is_finished()? {
+    // Who asks for what was found gets it, also once more.
+    if args.json.is_none() && folder.is_finished()? {
         println!("{} is finished; its model is {}", folder.path.display(), folder.model().display());
         return Ok(End::Already);
     }
@@ -95,7 +97,7 @@ fn train(args: &TrainArgs) -> Result<End, Box<dyn std::error::Error>> {
     if let Some(best) = history.best() {
         println!("best epoch: {}, val_acc {:.4}", best.epoch, best.val_acc.unwrap_or(0.0));
     }
-    told(&folder, &pictures, &bundle, history, &trainer.classify(validation)?)
+    told(&folder, &pictures, &bundle, history, &trainer.classify(validation)?, args.resume.as_deref())
 }
 
 /// Shows what the network can do, and writes the report: the last file of a training.
@@ -105,6 +107,7 @@ fn told(
     bundle: &Bundle,
     history: History,
     said: &Classification,
+    resumed: Option<&Path>,
 ) -> Result<End, Box<dyn std::error::Error>> {
     let (Pictures { train, validation, skipped }, settings) = (pictures, &folder.settings);
     if settings.data.is_none() {
@@ -119,7 +122,7 @@ fn told(
         validation,
         skipped,
         settings: &settings.text()?,
-        command: &report::command_line(),
+        command: &report::command_line(resumed),
         threads,
     };
     println!("report: {}", report::write(&folder.path, &run)?.display());

@@ -10,7 +10,7 @@ mod seen;
 mod tables;
 mod thumbnails;
 
-use crate::run_folder::replace;
+use crate::run_folder::{CONFIG, replace};
 use html::{escape, fill, percent};
 use std::path::{Path, PathBuf};
 use tapetum::data::Skipped;
@@ -44,9 +44,15 @@ pub fn write(folder: &Path, run: &Run<'_>) -> Result<PathBuf, Box<dyn std::error
     Ok(path)
 }
 
-/// This process's command line, as a shell takes it again.
-pub fn command_line() -> String {
-    std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+/// What repeats this process's training, as a shell takes it: its command line, or, where it went on with a training in
+/// the folder `resumed`, one with that training's settings.
+pub fn command_line(resumed: Option<&Path>) -> String {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if let Some(folder) = resumed {
+        words.truncate(1);
+        words.extend(["train".into(), "--config".into(), folder.join(CONFIG).into_os_string()]);
+    }
+    words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &str) -> String {
