@@ -5,7 +5,7 @@
 //! Throughput is in multiply-adds: 1 Gelem/s is 2 GFLOP/s. Each result is checked before it is timed.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ndarray::{ArrayD, Axis};
+use ndarray::{ArrayD, Axis, Ix2};
 use std::hint::black_box;
 use tapetum::prelude::*;
 
@@ -24,18 +24,22 @@ fn confirm(found: f32, terms: impl Iterator<Item = (f32, f32)>) {
     assert!((f64::from(found) - sum).abs() <= 1e-5 * size, "{found} is not {sum}");
 }
 
-/// x [M, K] · w [K, N]
+/// x [M, K] · w [K, N], also by ndarray: with one thread (`RAYON_NUM_THREADS=1`) the two have the same means.
 fn matrix_product(c: &mut Criterion) {
     let mut group = c.benchmark_group("matrix product");
     for [m, k, n] in [[256; 3], [512; 3], [1024; 3], [32, 6272, 128]] {
         let (x, w) = (normal(&[m, k]), normal(&[k, n]));
+        let matrix = |of: &ArrayD<f32>| of.clone().into_dimensionality::<Ix2>().unwrap();
+        let (rows, columns) = (matrix(&x), matrix(&w));
         let dense = Dense::from_weights(w.clone().into_dimensionality().unwrap(), None).unwrap();
         let y = dense.forward(x.view()).unwrap();
         confirm(y[[m - 1, n - 1]], (0..k).map(|l| (x[[m - 1, l]], w[[l, n - 1]])));
         group.throughput(Throughput::Elements((m * k * n) as u64));
-        group.bench_function(BenchmarkId::from_parameter(format!("{m}x{k}x{n}")), |b| {
+        let shape = format!("{m}x{k}x{n}");
+        group.bench_function(BenchmarkId::new("Dense", &shape), |b| {
             b.iter(|| dense.forward(black_box(x.view())).unwrap())
         });
+        group.bench_function(BenchmarkId::new("ndarray's dot", &shape), |b| b.iter(|| black_box(&rows).dot(&columns)));
     }
 }
 
