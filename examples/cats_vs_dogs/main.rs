@@ -30,7 +30,15 @@ use std::process::ExitCode;
 type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command.unwrap_or_default() {
+    let args = Args::parse();
+    signals::end_with_a_pipe().map_err(Into::into).and_then(|()| run(args)).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: Args) -> Outcome {
+    match args.command.unwrap_or_default() {
         Command::Train(train) => train::run(&train),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
         Command::Predict(predict) => predict::run(&predict),
@@ -38,11 +46,7 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain::run(&explain),
         Command::Bench(bench) => bench::run(&bench),
         Command::Summary { model } => networks::summary(model.as_deref()),
-    };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        ExitCode::FAILURE
-    })
+    }
 }
 
 /// Writes what a command found, for programs to read.

@@ -2,6 +2,7 @@
 
 use crate::settings::Settings;
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
 use std::path::Path;
 use tapetum::data::{LoadOptions, Skipped, Species, synthetic};
 use tapetum::prelude::*;
@@ -79,7 +80,7 @@ pub fn show(bar: &ProgressBar, done: usize, all: usize) {
 
 /// `each` drawn cats and `each` drawn dogs.
 fn drawn(each: usize, key: Key, preprocessing: &Preprocessing) -> Result<ImageSet> {
-    let pictures = (0..2 * each).map(|n| draw(n, key, preprocessing.height)).collect::<Result<_>>()?;
+    let pictures = (0..2 * each).into_par_iter().map(|n| draw(n, key, preprocessing.height)).collect::<Result<_>>()?;
     let labels = (0..2 * each).map(|n| n % 2).collect();
     ImageSet::from_pictures(pictures, labels, ["cats", "dogs"].map(String::from).to_vec(), preprocessing.clone())
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C and its like: the first stops the training with a checkpoint, the second at once.
+//! Ctrl-C and its like: the first stops the training with a checkpoint, the second at once. And the signal of a pipe whose
+//! other end was closed, as `head` does.
 
 use tapetum::prelude::*;
 
@@ -17,4 +18,14 @@ pub fn stop_signal() -> Result<StopSignal, ctrlc::Error> {
         eprintln!("\nstopping after this step with a checkpoint; once more stops at once");
     })?;
     Ok(stop)
+}
+
+/// Ends the program, as others end, where it writes to a closed pipe: otherwise `println!` would panic.
+pub fn end_with_a_pipe() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use signal_hook::{consts::SIGPIPE, flag::register_conditional_shutdown};
+        register_conditional_shutdown(SIGPIPE, 128 + SIGPIPE, std::sync::Arc::new(true.into()))?;
+    }
+    Ok(())
 }
