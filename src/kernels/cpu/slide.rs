@@ -5,16 +5,17 @@
 //! numbers in the picture itself. Pixels that meet the picture with the same taps go together, so that nothing is
 //! multiplied with the zeros around it. What follows a convolution is done to a block of rows while it is in the cache.
 
+mod pooled;
+
 use super::activation::Activation;
 use super::axis::{Axis, Run};
 use super::panels::Factor;
 use super::tail::Tail;
 use super::{parallel, scratch};
 use crate::element::Element;
-use crate::shape::Geometry2D;
-use crate::simd::pooled::{Largest, PIXELS};
 use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
+use pooled::Pooled;
 use std::ops::{Range, RangeInclusive};
 
 /// A window over a batch of pictures, and its tail: x [N, input, channels[0]] → y [N, tail's output, channels[1]].
@@ -103,8 +104,8 @@ struct Window<'a, E> {
     piece: [usize; 3],
     /// What the tile makes of a sum.
     end: End,
-    /// All rows and all columns, where a pooling's windows can be made of sums in registers.
-    runs: Option<[Run; 2]>,
+    /// Where the pooling's windows can be made of sums in registers.
+    pooled: Option<Pooled>,
 }
 
 /// A piece of the sums.
@@ -143,22 +144,9 @@ impl<'a, E: Element> Window<'a, E> {
             Tail { activation: Activation::Relu, .. } if piece == [kh, kw, depth] => End::Rectify,
             _ => End::Flush,
         };
-        let mut window = Self { axes, channels, weights, reversed, panels, bias, tail, piece, end, runs: None };
-        window.runs = tail.pool.and_then(|pool| window.runs_for(&pool));
-        window
-    }
-
-    /// All rows and columns that the pooling looks at, if its windows are of four pixels, each with a whole sum of all taps.
-    fn runs_for(&self, pool: &Geometry2D) -> Option<[Run; 2]> {
-        let [row, column] = [0, 1].map(|axis| {
-            let (reads, taps) =
-                (0..(pool.output[axis] - 1) * pool.stride[axis] + pool.kernel[axis], self.axes[axis].taps);
-            let is_inside = pool.before[axis] == 0 && reads.end <= self.axes[axis].output;
-            let run = self.axes[axis].runs(reads.clone(), 0..taps).next();
-            run.filter(|run| is_inside && run.count == reads.len() && run.taps == taps)
-        });
-        let is_whole = self.piece == [self.axes[0].taps, self.axes[1].taps, self.weights.shape[2]];
-        (pool.taps() == PIXELS && is_whole && !self.weights.is_depthwise()).then_some([row?, column?])
+        let is_whole = piece == [kh, kw, weights.shape[2]] && !weights.is_depthwise();
+        let pooled = tail.pool.filter(|_| is_whole).and_then(|pool| Pooled::new(&axes, pool));
+        Self { axes, channels, weights, reversed, panels, bias, tail, piece, end, pooled }
     }
 
     /// Writes the rows `outputs` of the pictures x [.., input, C] to y [.., rows, columns, F].
@@ -178,8 +166,8 @@ impl<'a, E: Element> Window<'a, E> {
             }
             return;
         };
-        if let Some(runs) = self.runs {
-            return self.write_windows(simd, x, &pool, runs, outputs, y, argmax);
+        if let Some(pooled) = &self.pooled {
+            return pooled.write(self, simd, x, outputs, y, argmax);
         }
         // Only what the pooling looks at
         let reads = [self.tail.reads(outputs.clone()), 0..self.tail.columns(output)];
@@ -192,63 +180,6 @@ impl<'a, E: Element> Window<'a, E> {
                 self.tail.write(simd, &strip[n * strip_len..][..strip_len], size, outputs.clone(), y, argmax);
             }
         });
-    }
-
-    /// The same where windows are made of sums in registers.
-    #[expect(clippy::too_many_arguments, reason = "what `write` takes, and what it found")]
-    fn write_windows<S: Simd<Elem = E>>(
-        &self,
-        simd: S,
-        x: &[E],
-        pool: &Geometry2D,
-        runs: [Run; 2],
-        outputs: Range<usize>,
-        y: &mut [E],
-        mut argmax: Option<&mut [u8]>,
-    ) {
-        let mut segments = [Segment::default(); TAPS];
-        let segments = self.segments(runs[0], runs[1], 0..self.weights.shape[2], &mut segments);
-        let images = y.len() / (outputs.len() * pool.output[1] * self.channels[1]);
-        let rectified = self.tail.activation == Activation::Relu;
-        // From a pixel to the next one below it, and to its right.
-        let steps = [runs[0].from_step * self.axes[1].input, runs[1].from_step].map(|step| step * self.channels[0]);
-        let offset = |tap: usize| tap / pool.kernel[1] * steps[0] + tap % pool.kernel[1] * steps[1];
-        let offsets = std::array::from_fn(offset);
-        self.each_window(images, pool, steps, outputs, |windows| {
-            self.each_panel(simd, x, segments, true, |product, f, columns| {
-                let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[f..]);
-                let largest = Largest { product, offsets, rectified };
-                largest.write(simd, windows, &mut y[f..], argmax, [self.channels[1], columns]);
-            });
-        });
-        if !rectified {
-            self.tail.activate(simd, y);
-        }
-    }
-
-    /// Runs `work` on these rows of windows of each image: where they begin to read, and where they are written; on some
-    /// of them at a time.
-    fn each_window(
-        &self,
-        images: usize,
-        pool: &Geometry2D,
-        [down, right]: [usize; 2],
-        outputs: Range<usize>,
-        mut work: impl FnMut(&[Row]),
-    ) {
-        let image = self.axes[0].input * self.axes[1].input * self.channels[0];
-        let mut windows = [Row::default(); PLACES / PIXELS];
-        for (index, (n, i)) in (0..images).flat_map(|n| outputs.clone().map(move |i| (n, i))).enumerate() {
-            let first = n * image + i * pool.stride[0] * down;
-            for start in (0..pool.output[1]).step_by(windows.len()) {
-                let columns = start..pool.output[1].min(start + windows.len());
-                let windows = &mut windows[..columns.len()];
-                for (window, j) in windows.iter_mut().zip(columns) {
-                    *window = Row { from: first + j * pool.stride[1] * right, to: index * pool.output[1] + j };
-                }
-                work(windows);
-            }
-        }
     }
 
     /// y[n,i,j,f] of the window alone, for these rows and columns: a piece of each sum after the other.
