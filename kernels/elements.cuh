@@ -23,11 +23,14 @@ __device__ inline bool is_finite(double x) {
 // each step of the chunk.
 struct Control {
     unsigned step;
-    // 0, or why nothing more is to be learned: 1 + the place of the first gradient that is not finite, or `LOSS`.
+    // 0, or why nothing more is to be learned: 1 + the place of the first gradient that is not finite, `LOSS`, or
+    // `UNSURE`: what was not written down may be none that is finite, and the host has to do the step with all written.
     unsigned halted;
-    unsigned reserved[2];
+    // The gradient that is not finite, where it is one.
+    float number;
+    unsigned reserved;
 
-    static constexpr unsigned LOSS = 0xffffffffu;
+    static constexpr unsigned LOSS = 0xffffffffu, UNSURE = 0xfffffffeu;
 
     // This step's row in a table of so many, never one behind its end.
     __device__ int row(int rows) const {

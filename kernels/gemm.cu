@@ -2,8 +2,9 @@
 //     y[n,f] = f(b[f] + Σ_d x[n,d]·w[d,f])
 //     dx[n,d] = Σ_f dy[n,f]·w[d,f]
 //     dw[d,f] = Σ_n x[n,d]·dy[n,f]
-// All overwrite. Sums that are cut into parts go to [splits][rows][columns], and `sum` adds them up.
+// All overwrite; the weights may also move by dw at once, so that it is never written down. Sums that are cut into parts go to [splits][rows][columns], and `sum` adds them up.
 #include "matrix.cuh"
+#include "move.cuh"
 #include "parts.cuh"
 
 // Whether runs of four may be read at once, of the left and of the right factor.
@@ -34,6 +35,17 @@ __device__ void weight_gradient(const Cut &cut, Quads quads, const float *x, con
     Across a = {x, cut.rows, cut.rows, quads.a != 0};
     Across b = {dy, cut.columns, cut.columns, quads.b != 0};
     multiply<Sums>(a, b, cut, Store::of_sums(dw, cut, cut.columns));
+}
+
+// w moves by dw, unless the training is halted.
+template <class Sums>
+__device__ void weight_update(
+    const Cut &cut, Quads quads, const float *x, const float *dy, int rule, const Arena &arena
+) {
+    if (arena.control->halted) return;
+    Across a = {x, cut.rows, cut.rows, quads.a != 0};
+    Across b = {dy, cut.columns, cut.columns, quads.b != 0};
+    multiply<Sums>(a, b, cut, Move{rule, arena});
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK, 5) forward_small(
@@ -88,6 +100,24 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 3) weight_gradient_wide(
     Cut cut, Quads quads, const float *x, const float *dy, float *dw
 ) {
     weight_gradient<Wide>(cut, quads, x, dy, dw);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 5) weight_update_small(
+    Cut cut, Quads quads, const float *x, const float *dy, int rule, Arena arena
+) {
+    weight_update<Small>(cut, quads, x, dy, rule, arena);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 4) weight_update_narrow(
+    Cut cut, Quads quads, const float *x, const float *dy, int rule, Arena arena
+) {
+    weight_update<Narrow>(cut, quads, x, dy, rule, arena);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK, 3) weight_update_wide(
+    Cut cut, Quads quads, const float *x, const float *dy, int rule, Arena arena
+) {
+    weight_update<Wide>(cut, quads, x, dy, rule, arena);
 }
 
 extern "C" __global__ void __launch_bounds__(SUM_THREADS) sum(

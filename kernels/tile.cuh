@@ -144,9 +144,9 @@ struct Store {
     }
 };
 
-// Overwrites this block's tile of the product.
-template <class Sums, class A, class B>
-__device__ void multiply(const A &a, const B &b, const Cut &cut, const Store &store) {
+// Gives this block's tile of the product to `store`: a `Store`, or who has a function `tile` like it.
+template <class Sums, class A, class B, class To>
+__device__ void multiply(const A &a, const B &b, const Cut &cut, const To &store) {
     using FetchA = Fetch<A, Sums::M>;
     using FetchB = Fetch<B, Sums::N>;
     constexpr int A_LEN = DEPTH * FetchA::PITCH, B_LEN = DEPTH * FetchB::PITCH;

@@ -68,7 +68,8 @@ impl Trainer {
         let recipe = recipe.ok_or_else(|| refuse(format!("the optimizer {}", self.optimizer.kind())))?;
         let (rule, moments) = (recipe.on_gpu(), recipe.moments());
         let threshold = Judge::threshold(&self.model, self.fused.is_some()) as f32;
-        Ok(Setup { formula: rows.formula, threshold, rule, moments, average: self.ema.is_some() })
+        let (clips, average) = (self.clip_norm.is_some(), self.ema.is_some());
+        Ok(Setup { formula: rows.formula, threshold, rule, clips, moments, average })
     }
 
     /// Brings the training to its device, if that is a GPU, for batches of up to `batch` samples.
@@ -141,7 +142,7 @@ impl Trainer {
         let ahead = ahead.into_iter().map_while(|step| step.map_err(|error| failed = Some(error)).ok());
         let (steps, (recipes, rates)): (Vec<_>, (Vec<_>, Vec<_>)) = ahead.unzip();
         remote.training.begin(&steps, &recipes)?;
-        let logged = remote.training.finish(steps.len())?;
+        let logged = remote.training.finish(&steps)?;
         let done = logged.steps.len() as u64;
         let report = |((step, prepared), &[loss, right]): ((u64, &Prepared<'_>), &[f32; 2])| {
             let Rows { count, .. } = prepared.rows;

@@ -4,6 +4,7 @@ use super::call::as_it_is;
 use super::gpu::Gpu;
 use super::memory::Span;
 use super::tile::{Plan, THREADS};
+use super::update::Moving;
 use crate::error::Result;
 use crate::kernels::cpu::activation::Activation;
 
@@ -62,6 +63,26 @@ pub(crate) fn weight_gradient(
     scratch: Span<'_, f32>,
 ) -> Result<()> {
     weight_gradient_cut(gpu, weight_gradient_plan(sizes), sizes, x, dy, dw, scratch)
+}
+
+/// Moves w [D,F] by dw[d,f] = Σ_n x[n,d]·dy[n,f], which is written nowhere, unless the training is halted. No norm is
+/// looked at.
+///
+/// # Panics
+/// Where the sums of such sizes are cut.
+pub(crate) fn weight_update(
+    gpu: &Gpu,
+    sizes: [usize; 3],
+    x: Span<'_, f32>,
+    dy: Span<'_, f32>,
+    moving: &Moving<'_>,
+) -> Result<()> {
+    weight_update_cut(gpu, weight_gradient_plan(sizes), sizes, x, dy, moving)
+}
+
+/// Whether a block has the whole of each sum of dw: then w can move by it.
+pub(crate) fn has_whole_gradients(sizes: [usize; 3]) -> bool {
+    weight_gradient_plan(sizes).splits == 1
 }
 
 /// The scratch that each of the three products needs.
@@ -134,6 +155,24 @@ fn weight_gradient_cut(
     gradient(gpu, plan, names, [(x, d), (dy, f)], dw, scratch)
 }
 
+fn weight_update_cut(
+    gpu: &Gpu,
+    plan: Plan,
+    [n, d, f]: [usize; 3],
+    x: Span<'_, f32>,
+    dy: Span<'_, f32>,
+    moving: &Moving<'_>,
+) -> Result<()> {
+    check([n, d, f], x, moving.theta, dy);
+    assert_eq!(plan.splits, 1, "parts of sums move nothing");
+    let names = ["weight_update_small", "weight_update_narrow", "weight_update_wide"];
+    let call = gpu.call("gemm", plan.variant(names))?;
+    let call = call.with(plan.cut).with(Quads::new((x, d), (dy, f))).with(x).with(dy);
+    let call = call.with(moving.rule.number()).with(*moving);
+    // SAFETY: the spans have the lengths that the cut tells, and all that moves is as long as the weights.
+    unsafe { call.launch(plan.blocks, THREADS) }
+}
+
 /// The product of two factors, whose lengths were checked, each with the number of which runs of four are read.
 fn gradient(
     gpu: &Gpu,
@@ -161,6 +200,7 @@ mod tests {
     use super::super::memory::Buffer;
     use super::super::testing::{self, gpu, gpu_tf32, poisoned};
     use super::super::tile::Tile;
+    use super::super::update::{self, Rule};
     use super::*;
     use crate::kernels::cpu::{naive, testing as drawn};
     use crate::random::{Key, Random};
@@ -279,11 +319,61 @@ mod tests {
         }
     }
 
+    /// Moves drawn weights by the product, and, with `written`, by what the product wrote down instead: θ, the moments and
+    /// the average.
+    fn moved(gpu: &Gpu, case: &Case, rule: Rule, halted: u32, written: bool, random: &mut Random) -> Vec<f32> {
+        let [n, d, f] = case.sizes;
+        let plan = case.plan([d, f, n], weight_gradient_plan(case.sizes));
+        let [x, dy] = [n * d, n * f].map(|len| testing::behind(gpu, &drawn::draw(len, random), case.before));
+        let [x, dy] = [&x, &dy].map(|factor| factor.span().part(case.before..));
+        let [theta, m, v, a] =
+            [(); 4].map(|()| testing::behind(gpu, &drawn::magnitudes(&drawn::draw(d * f, random)), 0));
+        let row = [0.75, 0.5, 0.01, 1e-3, 0.1, 0.2, 0.3, 0.0];
+        let rows = Buffer::of(gpu, &[[f32::NAN; 8], row].concat()).unwrap();
+        let control = Buffer::of(gpu, &[1, halted, 0, 0]).unwrap();
+        let average = if case.bias { a.span() } else { Span::none() };
+        let moving = Moving {
+            rule,
+            rows: rows.span(),
+            control: control.span(),
+            theta: theta.span(),
+            decayed: d * f / 2,
+            moments: [m.span(), v.span()],
+            average,
+        };
+        if written {
+            let (dw, norm) = (poisoned(gpu, d * f), Buffer::of(gpu, &[0.0]).unwrap());
+            let none = Span::none();
+            weight_gradient_cut(gpu, plan, case.sizes, x, dy, dw.span(), none).unwrap();
+            update::apply(gpu, &moving, dw.span(), norm.span()).unwrap();
+        } else {
+            weight_update_cut(gpu, plan, case.sizes, x, dy, &moving).unwrap();
+        }
+        [&theta, &m, &v, &a].iter().flat_map(|numbers| numbers.read(gpu).unwrap()).collect()
+    }
+
+    #[test]
+    fn weights_move_by_the_product_as_by_a_gradient_that_was_written() {
+        let mut random = Key::new(4).named("gemm").stream();
+        let rolls = [false, true].map(|nesterov| Rule::Roll { nesterov });
+        let rules = [Rule::Adam, Rule::Descend, rolls[0], rolls[1]];
+        for (gpu, round) in [gpu(), gpu_tf32()].iter().flat_map(|gpu| (0..24).map(move |round| (gpu, round))) {
+            let mut case = Case::draw(&mut random);
+            case.cut = Some((Tile::ALL[round % 3], 1));
+            let (rule, key) = (rules[round / 3 % 4], Key::new(round as u64));
+            let run = |halted, written| moved(gpu, &case, rule, halted, written, &mut key.stream());
+            let [found, expected] = [false, true].map(|written| testing::same_bits(|| run(0, written)));
+            assert!(found == expected, "{:?} {:?} {rule:?}", case.sizes, case.cut);
+            let still = run(7, false);
+            assert!(still != found && still == run(7, true), "a training that is halted");
+        }
+    }
+
     #[test]
     fn few_tiles_have_their_sums_cut() {
         // The thesis' first dense layer, at batch 32 and 1024
         let [small, large] = [32, 1024].map(|n| forward_plan([n, 6272, 128]));
         assert!(small.splits > 30 && large.splits > 1, "{small:?} {large:?}");
-        assert_eq!(weight_gradient_plan([32, 6272, 128]).splits, 1);
+        assert!(has_whole_gradients([32, 6272, 128]) && !has_whole_gradients([1024, 128, 1]));
     }
 }

@@ -1,8 +1,10 @@
 //! One step of an optimizer over flat arenas: `src/kernels/cpu/update.rs` on a GPU.
 
-use super::call::{Parameter, as_it_is};
+use super::call::Parameter;
+use super::tile::whole;
 use super::{Gpu, Span};
 use crate::error::Result;
+use std::ops::Range;
 
 /// How parameters move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,67 +18,103 @@ pub(crate) enum Rule {
     },
 }
 
-/// Numbers in a step's row, `struct Row` of update.cu: what decayed entries and what others are multiplied by, η or
+/// Numbers in a step's row, `struct Row` of rule.cuh: what decayed entries and what others are multiplied by, η or
 /// Adam's α, ε (at least 2⁻⁵⁰), 1 − β₁, 1 − β₂ or μ, the average's c, and the largest norm of all gradients (0 for any).
 pub(crate) const ROW: usize = 8;
 
-/// `struct Arena` of update.cu.
-#[repr(C)]
+/// What moves in a step, and how.
 #[derive(Debug, Clone, Copy)]
-struct Arena {
-    rows: u64,
-    steps: i32,
-    control: u64,
-    theta: u64,
-    count: i32,
-    decayed: i32,
-    g: u64,
-    norm: u64,
-    moments: [u64; 2],
-    average: u64,
+pub(crate) struct Moving<'a> {
+    pub rule: Rule,
+    /// [steps, ROW]
+    pub rows: Span<'a, f32>,
+    pub control: Span<'a, u32>,
+    /// θ [D], of which the first `decayed` entries are decayed.
+    pub theta: Span<'a, f32>,
+    pub decayed: usize,
+    /// m or u, and v, as far as the rule knows them: [D]
+    pub moments: [Span<'a, f32>; 2],
+    /// [D], or none
+    pub average: Span<'a, f32>,
 }
 
-as_it_is!(Arena);
+/// `struct Arena` of rule.cuh.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arena {
+    rows: u64,
+    control: u64,
+    theta: u64,
+    moments: [u64; 2],
+    average: u64,
+    steps: i32,
+    decayed: i32,
+}
 
-/// Moves `theta` [D], of which the first `decayed` entries are decayed, and its moments by `g`; then `average`, if there
-/// is one, follows θ. `norm` is Σ g². Where the training is halted, nothing moves.
-#[expect(clippy::too_many_arguments, reason = "all that a step needs")]
-pub(crate) fn apply(
-    gpu: &Gpu,
-    rule: Rule,
-    rows: Span<'_, f32>,
-    control: Span<'_, u32>,
-    decayed: usize,
-    theta: Span<'_, f32>,
-    g: Span<'_, f32>,
-    moments: [Span<'_, f32>; 2],
-    average: Span<'_, f32>,
-    norm: Span<'_, f64>,
-) -> Result<()> {
-    let (kernel, used) = match rule {
-        Rule::Adam => ("update_adam", 2),
-        Rule::Descend => ("update_descend", 0),
-        Rule::Roll { nesterov: false } => ("update_roll", 1),
-        Rule::Roll { nesterov: true } => ("update_roll_nesterov", 1),
+// SAFETY: `Arena` is laid out as in rule.cuh.
+unsafe impl Parameter for Moving<'_> {
+    type Passed = Arena;
+
+    fn passed(self) -> Arena {
+        let used = self.rule.moments();
+        let count = self.theta.len();
+        assert!(self.moments[..used].iter().all(|moment| moment.len() == count) && self.decayed <= count);
+        assert!(self.average.len() == count || self.average.len() == 0);
+        assert!(self.control.len() == 4 && self.rows.len() >= ROW && self.rows.len().is_multiple_of(ROW));
+        Arena {
+            rows: self.rows.passed(),
+            control: self.control.passed(),
+            theta: self.theta.passed(),
+            moments: self.moments.map(Span::passed),
+            average: self.average.passed(),
+            steps: whole(self.rows.len() / ROW),
+            decayed: whole(self.decayed),
+        }
+    }
+}
+
+impl<'a> Moving<'a> {
+    /// Some of the entries alone.
+    pub fn part(self, range: Range<usize>) -> Self {
+        let Range { start, end } = range;
+        let of = |span: Span<'a, f32>| if span.len() == 0 { span } else { span.part(start..end) };
+        let decayed = self.decayed.clamp(start, end) - start;
+        let (theta, moments, average) = (of(self.theta), self.moments.map(of), of(self.average));
+        Self { decayed, theta, moments, average, ..self }
+    }
+}
+
+impl Rule {
+    /// How many moments it has.
+    fn moments(self) -> usize {
+        match self {
+            Self::Adam => 2,
+            Self::Descend => 0,
+            Self::Roll { .. } => 1,
+        }
+    }
+
+    /// Its number among the `RuleKind`s of move.cuh.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::Adam => 0,
+            Self::Descend => 1,
+            Self::Roll { nesterov } => 2 + i32::from(nesterov),
+        }
+    }
+}
+
+/// Moves all that moves by `g` [D]. `norm` is Σ g² of all gradients. Where the training is halted, nothing moves.
+pub(crate) fn apply(gpu: &Gpu, moving: &Moving<'_>, g: Span<'_, f32>, norm: Span<'_, f64>) -> Result<()> {
+    let kernel = match moving.rule {
+        Rule::Adam => "update_adam",
+        Rule::Descend => "update_descend",
+        Rule::Roll { nesterov: false } => "update_roll",
+        Rule::Roll { nesterov: true } => "update_roll_nesterov",
     };
-    let count = theta.len();
-    assert!(g.len() == count && decayed <= count && moments[..used].iter().all(|moment| moment.len() == count));
-    assert!(average.len() == count || average.len() == 0);
-    assert!(control.len() == 4 && norm.len() == 1 && rows.len() >= ROW && rows.len().is_multiple_of(ROW));
-    let [steps, counted, decayed] =
-        [rows.len() / ROW, count, decayed].map(|size| i32::try_from(size).expect("kernels count in 31 bits"));
-    let call = gpu.call("update", kernel)?.with(Arena {
-        rows: rows.passed(),
-        steps,
-        control: control.passed(),
-        theta: theta.passed(),
-        count: counted,
-        decayed,
-        g: g.passed(),
-        norm: norm.passed(),
-        moments: moments.map(Span::passed),
-        average: average.passed(),
-    });
+    let count = moving.theta.len();
+    assert!(g.len() == count && norm.len() == 1);
+    let call = gpu.call("update", kernel)?.with(*moving).size(count).with(g).with(norm);
     // SAFETY: a thread moves one entry, of which there is one in each tensor that the rule knows.
     unsafe { call.for_each(count) }
 }
@@ -126,15 +164,16 @@ mod tests {
         }
 
         fn used(&self) -> usize {
-            match self.rule {
-                Rule::Adam => 2,
-                Rule::Descend => 0,
-                Rule::Roll { .. } => 1,
-            }
+            self.rule.moments()
         }
 
         /// θ, the moments that the rule knows, and the average, one after the other.
         fn found(&self) -> Vec<f32> {
+            self.found_in(&[0, self.theta.len()])
+        }
+
+        /// The same, moved piece by piece.
+        fn found_in(&self, ends: &[usize]) -> Vec<f32> {
             let (gpu, nan) = (gpu(), [f32::NAN; ROW]);
             let rows = Buffer::of(&gpu, &[nan, self.row, nan].concat()).unwrap();
             let control = Buffer::of(&gpu, &[1, self.halted, 0, 0]).unwrap();
@@ -145,12 +184,15 @@ mod tests {
                 let (theta, [m, v]) = (of(&self.theta), self.moments.each_ref().map(|moment| of(moment)));
                 let average = self.average.as_deref().map(of);
                 let moments = [0, 1].map(|k| if k < self.used() { [m.span(), v.span()][k] } else { Span::none() });
-                let average_at = average.as_ref().map_or(Span::none(), Buffer::span);
-                let (rows, control, theta_at) = (rows.span(), control.span(), theta.span());
-                let (g, norm) = (g.span(), norm.span());
-                apply(&gpu, self.rule, rows, control, self.decayed, theta_at, g, moments, average_at, norm).unwrap();
-                let all = [Some(theta_at), Some(moments[0]), Some(moments[1]), Some(average_at)];
-                all.into_iter().flatten().flat_map(|span| span.read(&gpu).unwrap()).collect()
+                let average = average.as_ref().map_or(Span::none(), Buffer::span);
+                let (rule, decayed, theta) = (self.rule, self.decayed, theta.span());
+                let (rows, control) = (rows.span(), control.span());
+                let moving = Moving { rule, rows, control, theta, decayed, moments, average };
+                for piece in ends.windows(2).map(|ends| ends[0]..ends[1]) {
+                    apply(&gpu, &moving.part(piece.clone()), g.span().part(piece), norm.span()).unwrap();
+                }
+                let all = [theta, moments[0], moments[1], average];
+                all.into_iter().flat_map(|span| span.read(&gpu).unwrap()).collect()
             })
         }
 
@@ -208,6 +250,17 @@ mod tests {
             case.moments[..case.used()].iter().for_each(|moment| kept.extend(moment));
             kept.extend(case.average.iter().flatten());
             assert_eq!(case.found(), kept, "a training that is halted");
+        }
+    }
+
+    #[test]
+    fn pieces_move_as_the_whole() {
+        let mut random = Key::new(3).named("update").stream();
+        for rule in (0..5).flat_map(|_| ALL) {
+            let case = Case::draw(rule, 700, &mut random);
+            let mut ends = [0, random.below(701), random.below(701), 700];
+            ends.sort_unstable();
+            assert!(case.found_in(&ends) == case.found(), "{rule:?} {ends:?}, {} decayed", case.decayed);
         }
     }
 

@@ -8,7 +8,8 @@ use std::ops::Range;
 /// Every tensor begins at a multiple of so many numbers: 256 bytes. What lies between stays 0.
 pub(super) const ALIGNED: usize = 64;
 
-/// Where each tensor lies: first those of several axes, then the others, which weight decay leaves alone.
+/// Where each tensor lies: those that were asked to be the first, the others of several axes, and those of one, which
+/// weight decay leaves alone.
 #[derive(Debug)]
 pub(super) struct Layout {
     tensors: Vec<(String, Vec<usize>)>,
@@ -19,20 +20,23 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(views: &[(String, ArrayViewD<'_, f32>)]) -> Self {
+    /// The tensors of these numbers come first, in this order; all of them have several axes.
+    pub fn new(views: &[(String, ArrayViewD<'_, f32>)], first: &[usize]) -> Self {
         let tensors: Vec<_> = views.iter().map(|(name, view)| (name.clone(), view.shape().to_vec())).collect();
+        let rank = |number: &usize| match first.iter().position(|first| first == number) {
+            Some(place) => place,
+            None if tensors[*number].1.len() > 1 => first.len(),
+            None => first.len() + 1,
+        };
+        let mut order: Vec<_> = (0..tensors.len()).collect();
+        order.sort_by_key(rank);
         let mut places = vec![0..0; tensors.len()];
         let (mut len, mut decayed) = (0, 0);
-        for several in [true, false] {
-            for ((_, shape), place) in
-                tensors.iter().zip(&mut places).filter(|((_, shape), _)| several == (shape.len() > 1))
-            {
-                *place = len..len + shape.iter().product::<usize>();
-                len = place.end.next_multiple_of(ALIGNED);
-            }
-            if several {
-                decayed = len;
-            }
+        for number in order {
+            let shape = &tensors[number].1;
+            places[number] = len..len + shape.iter().product::<usize>();
+            len = places[number].end.next_multiple_of(ALIGNED);
+            decayed = if shape.len() > 1 { len } else { decayed };
         }
         Self { tensors, places, decayed, len }
     }
@@ -42,9 +46,19 @@ impl Layout {
         Buffer::zeros(gpu, self.len)
     }
 
+    /// Where the tensor of this number lies.
+    pub fn place(&self, number: usize) -> Range<usize> {
+        self.places[number].clone()
+    }
+
+    /// Where the next tensor begins.
+    pub fn end(&self, number: usize) -> usize {
+        self.places[number].end.next_multiple_of(ALIGNED)
+    }
+
     /// The tensor of this number.
     pub fn of<'a>(&self, buffer: &'a Buffer<f32>, number: usize) -> Span<'a, f32> {
-        buffer.span().part(self.places[number].clone())
+        buffer.span().part(self.place(number))
     }
 
     /// The name of the tensor that holds the number at `place`.

@@ -7,6 +7,7 @@ mod album;
 mod graphs;
 mod inference;
 mod layout;
+mod moving;
 mod pass;
 mod step;
 mod tables;

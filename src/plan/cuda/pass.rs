@@ -88,7 +88,7 @@ pub(super) struct Way<'a> {
     pub y: Numbers<'a>,
     pub dy: Numbers<'a>,
     pub dx: Option<Numbers<'a>>,
-    /// The gradients of the layer's parameters.
+    /// The gradients of the layer's parameters; that of the weights of a dense layer may be left out.
     pub parameters: [Option<Numbers<'a>>; 2],
 }
 
@@ -158,7 +158,9 @@ impl<'a> Pass<'a> {
             Step::Dense { inputs, units, activation } => {
                 self.slope(*activation, &way)?;
                 let (shape, [dw, db]) = ([self.batch, *inputs, *units], way.parameters);
-                gemm::weight_gradient(gpu, shape, way.x, way.dy, dw.expect(WEIGHTS), self.scratch)?;
+                if let Some(dw) = dw {
+                    gemm::weight_gradient(gpu, shape, way.x, way.dy, dw, self.scratch)?;
+                }
                 if let Some(db) = db {
                     reduce::sum_rows(gpu, [self.batch, *units], way.dy, db, self.scratch)?;
                 }

@@ -1,4 +1,4 @@
-//! One training step: all that it launches, from the samples to the new weights.
+//! One training step: all that it launches, from the samples to the gradients, and, in `moving`, to the new weights.
 
 use super::album::Album;
 use super::pass::{Draws, Pass, WEIGHTS, Way};
@@ -7,14 +7,15 @@ use super::training::CudaTraining;
 use crate::error::Result;
 use crate::kernels::cuda::head::{self, Head};
 use crate::kernels::cuda::loss::{LossKind, loss};
-use crate::kernels::cuda::{Buffer, Span, activation, augment, batch_norm, reduce, update};
+use crate::kernels::cuda::{Buffer, Span, activation, augment, batch_norm, update};
 use crate::losses::Formula;
 use crate::plan::fuse::{Node, Step, Value};
 use crate::plan::memory::WRITTEN;
 
 impl CudaTraining {
-    /// Launches one step, from the samples to the new weights.
-    pub(super) fn step(&self, batch: usize) -> Result<()> {
+    /// Launches one step, from the samples to the new weights; those of the `waiting` steps move while their gradient is
+    /// made.
+    pub(super) fn step(&self, batch: usize, waiting: &[usize]) -> Result<()> {
         let (gpu, control) = (&*self.gpu, self.tables.control.span());
         if let Some(Album { bytes, shape: [h, w, c], fill, rescale }) = &self.pictures {
             let (rows, x) = (self.tables.rows.span().part(..GROUP * batch), self.value(0, batch));
@@ -23,15 +24,8 @@ impl CudaTraining {
         let (count, head) = (self.program.nodes.len(), self.head(batch));
         (0..count - usize::from(head.is_some())).try_for_each(|j| self.forward(j, batch))?;
         self.loss(batch, head)?;
-        (0..count).rev().try_for_each(|j| self.backward(j, batch))?;
-        reduce::check(gpu, self.gradients.span(), control, self.norm.span(), self.scratch.span())?;
-        let moment = |index: usize| self.moments.get(index).map_or(Span::none(), |(_, buffer)| buffer.span());
-        let average = self.average.as_ref().map_or(Span::none(), Buffer::span);
-        let (theta, gradients, decayed) = (self.theta.span(), self.gradients.span(), self.parameters.decayed);
-        let moments = [moment(0), moment(1)];
-        let recipes = self.tables.recipes.span();
-        let norm = self.norm.span();
-        update::apply(gpu, self.rule, recipes, control, decayed, theta, gradients, moments, average, norm)?;
+        (0..count).rev().try_for_each(|j| self.backward(j, batch, waiting.contains(&j)))?;
+        self.update(batch, waiting)?;
         self.follow()?;
         update::advance(gpu, control)
     }
@@ -78,17 +72,18 @@ impl CudaTraining {
         self.pass(j, batch).forward(numbers, &self.kept[j], Some(self.draws(j)), [None; 2])
     }
 
-    fn backward(&self, j: usize, batch: usize) -> Result<()> {
+    fn backward(&self, j: usize, batch: usize, waits: bool) -> Result<()> {
         let node = &self.program.nodes[j];
         let dy = self.gradient(node.output, batch).expect(WRITTEN);
         let len = batch * self.program.size(node.input);
         let share = self.memory.share(j).map(|buffer| self.arena.span(buffer, len));
+        let [w, b] = self.tensors(j, &self.gradients);
         let way = Way {
             x: if node.step.needs_input() { self.value(node.input, batch) } else { Span::none() },
             y: if node.step.needs_output() { self.value(node.output, batch) } else { Span::none() },
             dy,
             dx: share.or(self.gradient(node.input, batch)),
-            parameters: self.tensors(j, &self.gradients),
+            parameters: [w.filter(|_| !waits), b],
         };
         self.pass(j, batch).backward(way, &self.kept[j], self.draws(j))?;
         if let (Some(share), Some(dx)) = (share, self.gradient(node.input, batch)) {
@@ -130,7 +125,7 @@ impl CudaTraining {
         Draws { keys, stride: self.dropouts.len(), number, control }
     }
 
-    fn value(&self, value: Value, batch: usize) -> Span<'_, f32> {
+    pub(super) fn value(&self, value: Value, batch: usize) -> Span<'_, f32> {
         let len = batch * self.program.size(value);
         match self.memory.value(value) {
             Some(buffer) => self.arena.span(buffer, len),
@@ -138,7 +133,7 @@ impl CudaTraining {
         }
     }
 
-    fn gradient(&self, value: Value, batch: usize) -> Option<Span<'_, f32>> {
+    pub(super) fn gradient(&self, value: Value, batch: usize) -> Option<Span<'_, f32>> {
         self.memory.gradient(value).map(|buffer| self.arena.span(buffer, batch * self.program.size(value)))
     }
 }

@@ -3,12 +3,14 @@
 use super::album::Album;
 use super::graphs::Graphs;
 use super::layout::Layout;
+use super::moving::may_wait;
 use super::pass::{Kept, Settings, scratch};
 use super::tables::{GROUP, Input, Prepared, Recipe, Tables};
 use super::{Arena, MOST, expect_countable, expect_known};
 use crate::data::Pictures;
 use crate::error::{Error, Result};
 use crate::kernels::cuda::loss::LOSS_IS_NOT_FINITE;
+use crate::kernels::cuda::reduce::UNSURE;
 use crate::kernels::cuda::update::Rule;
 use crate::kernels::cuda::{Buffer, Gpu, Moment, reduce};
 use crate::layers::{Chain, Layer};
@@ -35,6 +37,8 @@ pub(crate) struct CudaTraining {
     pub(super) scratch: Buffer<f32>,
     pub(super) tables: Tables,
     pub(super) dropouts: Vec<Place>,
+    /// The steps whose weights may move while their gradient is made.
+    pub(super) may_wait: Vec<usize>,
     pub(super) pictures: Option<Album>,
     pub(super) parameters: Layout,
     pub(super) theta: Buffer<f32>,
@@ -65,6 +69,8 @@ pub(crate) struct Setup {
     /// What a single output has to be above to be an answer for class 1.
     pub threshold: f32,
     pub rule: Rule,
+    /// Whether the norm of all gradients is clipped: then every one is written down before the first weight moves.
+    pub clips: bool,
     pub moments: &'static [&'static str],
     pub average: bool,
 }
@@ -82,7 +88,9 @@ impl CudaTraining {
         let program = Program::new(chain, count, input, Purpose::Training)?;
         expect_known(gpu, &program)?;
         let memory = Memory::new(&program, Purpose::Training);
-        let (parameters, state) = (Layout::new(&chain.parameters()), Layout::new(&chain.state()));
+        let may_wait = if setup.clips { Vec::new() } else { may_wait(&program) };
+        let weights: Vec<_> = may_wait.iter().map(|&j| program.nodes[j].parameters.start).collect();
+        let (parameters, state) = (Layout::new(&chain.parameters(), &weights), Layout::new(&chain.state(), &[]));
         let dropouts = program.nodes.iter().filter(|node| matches!(node.step, Step::Dropout(_)));
         let dropouts: Vec<_> = dropouts.map(|node| node.place.clone()).collect();
         let outputs = program.size(program.output);
@@ -93,7 +101,9 @@ impl CudaTraining {
             return Err(Error::argument("plan", "batch", format!("at most {most} on a GPU"), batch));
         }
         let moments = setup.moments.iter().map(|&name| Ok((name, parameters.zeros(gpu)?)));
-        let room = scratch(&program, batch).max(reduce::check_scratch(parameters.len));
+        let factors = may_wait.iter().flat_map(|&j| [program.nodes[j].input, program.nodes[j].output]);
+        let looked_at = [parameters.len].into_iter().chain(factors.map(|value| batch * program.size(value)));
+        let room = scratch(&program, batch).max(reduce::check_scratch(looked_at));
         Ok(Self {
             arena: Arena::new(gpu, &memory, batch)?,
             x: Buffer::zeros(gpu, batch * program.size(0))?,
@@ -116,6 +126,7 @@ impl CudaTraining {
             program,
             memory,
             dropouts,
+            may_wait,
             parameters,
             state,
         })
@@ -128,20 +139,23 @@ impl CudaTraining {
 
     /// Begins a group of steps of as many samples each. The device works on when this returns.
     pub fn begin(&mut self, group: &[Prepared<'_>], recipes: &[Recipe]) -> Result<()> {
-        let gpu = self.gpu.clone();
-        self.tables.write(&gpu, group, recipes, &self.dropouts)?;
-        for step in group {
-            let batch = step.samples();
-            if let Input::Values(x) = &step.input {
-                let x = x.as_slice().expect("batches are in standard layout");
-                self.x.span().part(..x.len()).write(&gpu, x)?;
-            }
-            let mut graphs = take(&mut self.graphs);
-            let done = graphs.run(&gpu, batch, || self.step(batch));
-            self.graphs = graphs;
-            done?;
-        }
-        Ok(())
+        self.tables.write(&self.gpu, group, recipes, &self.dropouts)?;
+        group.iter().try_for_each(|step| self.launch(step))
+    }
+
+    fn launch(&mut self, step: &Prepared<'_>) -> Result<()> {
+        let (gpu, batch) = (self.gpu.clone(), step.samples());
+        self.write_input(step)?;
+        let mut graphs = take(&mut self.graphs);
+        let done = graphs.run(&gpu, batch, || self.step(batch, self.waiting(batch)));
+        self.graphs = graphs;
+        done
+    }
+
+    fn write_input(&self, step: &Prepared<'_>) -> Result<()> {
+        let Input::Values(x) = &step.input else { return Ok(()) };
+        let x = x.as_slice().expect("batches are in standard layout");
+        self.x.span().part(..x.len()).write(&self.gpu, x)
     }
 
     /// Does as many steps as a group has once more, all of `batch` samples: the milliseconds of one, by the device's clock.
@@ -156,25 +170,36 @@ impl CudaTraining {
         Ok(begun.until(&gpu, &ended)? / GROUP as f64)
     }
 
-    /// Waits for the group of so many steps that was begun last.
-    pub fn finish(&self, steps: usize) -> Result<Logged> {
-        let control = self.tables.control.read(&self.gpu)?;
+    /// Waits for the group that was begun last.
+    ///
+    /// A step is given up where a gradient that nobody writes down may not be finite. It is done again here, with all
+    /// gradients written and looked at before the first weight moves, and those behind it follow.
+    pub fn finish(&mut self, group: &[Prepared<'_>]) -> Result<Logged> {
+        loop {
+            let control = self.tables.control.read(&self.gpu)?;
+            let done = (control[0] as usize).min(group.len());
+            if control[1] != UNSURE {
+                return self.logged(group.len(), done, &control);
+            }
+            self.tables.control.span().write(&self.gpu, &[control[0], 0, 0, 0])?;
+            self.write_input(&group[done])?;
+            self.step(group[done].samples(), &[])?;
+            group[done + 1..].iter().try_for_each(|step| self.launch(step))?;
+        }
+    }
+
+    fn logged(&self, steps: usize, done: usize, control: &[u32]) -> Result<Logged> {
         let log = self.tables.log.span().part(..2 * steps).read(&self.gpu)?;
         let (log, _) = log.as_chunks::<2>();
-        let done = (control[0] as usize).min(steps);
         let halted = match control[1] {
             0 => None,
             LOSS_IS_NOT_FINITE => Some(("the loss".to_string(), f64::from(log[done][0]))),
-            place => Some(self.not_finite(place as usize - 1)?),
+            place => {
+                let name = self.parameters.name_at(place as usize - 1);
+                Some((format!("the gradient of {name}"), f64::from(f32::from_bits(control[2]))))
+            }
         };
         Ok(Logged { steps: log[..done].to_vec(), halted })
-    }
-
-    /// The name of the gradient that holds the number at `place`, and that number.
-    fn not_finite(&self, place: usize) -> Result<(String, f64)> {
-        let name = self.parameters.name_at(place);
-        let number = self.gradients.span().part(place..place + 1).read(&self.gpu)?[0];
-        Ok((format!("the gradient of {name}"), f64::from(number)))
     }
 
     /// The gradients of the latest step.
