@@ -166,7 +166,7 @@ impl<'a, E: Element> Window<'a, E> {
             }
             return;
         };
-        if let Some(pooled) = &self.pooled {
+        if let Some(pooled) = self.pooled.as_ref().filter(|_| pooled::is_faster::<S>(self.piece)) {
             return pooled.write(self, simd, x, outputs, y, argmax);
         }
         // Only what the pooling looks at

@@ -17,6 +17,15 @@ pub(super) struct Pooled {
     runs: [Run; 2],
 }
 
+/// Products of a sum, up to which it takes about as long to write the sum and to read it again.
+const SHORT: usize = 64;
+
+/// Whether whole sums of so many taps and channels are better pooled in registers: where a tile has room for several
+/// windows, or where they are short. A single window uses each weight that it reads too seldom.
+pub(super) fn is_faster<S: Simd>(sum: [usize; 3]) -> bool {
+    S::ROWS >= 3 * PIXELS || sum.iter().product::<usize>() <= SHORT
+}
+
 impl Pooled {
     /// None for any other pooling.
     pub fn new(axes: &[Axis; 2], pool: Geometry2D) -> Option<Self> {
