@@ -2,7 +2,8 @@
 //     y[n,f] = f(b[f] + Σ_d x[n,d]·w[d,f])
 //     dx[n,d] = Σ_f dy[n,f]·w[d,f]
 //     dw[d,f] = Σ_n x[n,d]·dy[n,f]
-// All overwrite; the weights may also move by dw at once, so that it is never written down. Sums that are cut into parts go to [splits][rows][columns], and `sum` adds them up.
+// All overwrite; the weights may also move by dw at once, so that it is never written down. Sums that are cut into parts
+// go to [splits][rows][columns], and `sum` adds them up.
 #include "matrix.cuh"
 #include "move.cuh"
 #include "parts.cuh"

@@ -182,8 +182,8 @@ impl<E: Element> TrainingPlan<E> {
         let times = self.program.nodes.iter().zip(&self.times).zip(&self.waiting);
         times.map(|((node, &[forward_ms, backward_ms]), &waits)| {
             let forward_flops = self.flops(node);
-            let gradients = [self.memory.gradient(node.input).is_some(), !waits];
-            let backward_flops = forward_flops * gradients.map(|made| f64::from(u8::from(made))).iter().sum::<f64>();
+            let gradients = u8::from(self.memory.gradient(node.input).is_some()) + u8::from(!waits);
+            let backward_flops = forward_flops * f64::from(gradients);
             StepTime { name: node.name.clone(), forward_ms, backward_ms, forward_flops, backward_flops }
         })
     }
@@ -267,12 +267,10 @@ impl<E: Element> TrainingPlan<E> {
 
     /// The first gradient or new value of a state that is not finite: its tensor's name, and the number.
     pub fn not_finite(&self) -> Option<(&str, f64)> {
-        let waits = |number: usize| {
-            let mut nodes = self.program.nodes.iter().zip(&self.waiting);
-            nodes.any(|(node, &waits)| waits && node.parameters.start == number)
-        };
-        let parameters = self.parameters.iter().map(|(name, _)| name.as_str()).zip(&self.gradients);
-        let parameters = parameters.enumerate().filter(|&(number, _)| !waits(number)).map(|(_, tensor)| tensor);
+        // Of a step that waits, the first parameter has none that was written down.
+        let written = self.program.nodes.iter().zip(&self.waiting);
+        let written = written.flat_map(|(node, &waits)| node.parameters.clone().skip(usize::from(waits)));
+        let parameters = written.map(|number| (self.parameters[number].0.as_str(), &self.gradients[number]));
         let state = self.state_names.iter().map(String::as_str).zip(&self.state);
         parameters
             .chain(state)

@@ -1,6 +1,6 @@
 //! A dense layer's three products: `kernels/gemm.cu`.     x [N,D]  w [D,F]  b [F]  y, dy [N,F]
 
-use super::call::as_it_is;
+use super::call::{Call, as_it_is};
 use super::gpu::Gpu;
 use super::memory::Span;
 use super::tile::{Plan, THREADS};
@@ -20,7 +20,7 @@ as_it_is!(Quads);
 
 impl Quads {
     /// Where all `sizes` are multiples of four, and the factors begin where they can be read so.
-    fn new(a: (Span<'_, f32>, usize), b: (Span<'_, f32>, usize)) -> Self {
+    fn new(a: Factor<'_>, b: Factor<'_>) -> Self {
         let [a, b] = [a, b].map(|(span, size)| i32::from(span.holds_quads() && size.is_multiple_of(4)));
         Self { a, b }
     }
@@ -119,8 +119,7 @@ fn forward_cut(
     check([n, d, f], x, w, y);
     assert!(bias.is_none_or(|bias| bias.len() == f));
     let target = plan.target(y, scratch);
-    let call = gpu.call("gemm", plan.variant(["forward_small", "forward_narrow", "forward_wide"]))?;
-    let call = call.with(plan.cut).with(Quads::new((x, d), (w, f))).with(x).with(w);
+    let call = product(gpu, plan, ["forward_small", "forward_narrow", "forward_wide"], [(x, d), (w, f)])?;
     let call = call.with(bias.unwrap_or(Span::none())).with(activation).with(target);
     // SAFETY: the spans have the lengths that the cut tells.
     unsafe { call.launch(plan.blocks, THREADS)? };
@@ -166,25 +165,31 @@ fn weight_update_cut(
     check([n, d, f], x, moving.theta, dy);
     assert_eq!(plan.splits, 1, "parts of sums move nothing");
     let names = ["weight_update_small", "weight_update_narrow", "weight_update_wide"];
-    let call = gpu.call("gemm", plan.variant(names))?;
-    let call = call.with(plan.cut).with(Quads::new((x, d), (dy, f))).with(x).with(dy);
-    let call = call.with(moving.rule.number()).with(*moving);
+    let call = product(gpu, plan, names, [(x, d), (dy, f)])?.with(moving.rule.number()).with(*moving);
     // SAFETY: the spans have the lengths that the cut tells, and all that moves is as long as the weights.
     unsafe { call.launch(plan.blocks, THREADS) }
 }
 
-/// The product of two factors, whose lengths were checked, each with the number of which runs of four are read.
+/// A kernel that is told of the product of two factors, whose lengths were checked, each with the number of which runs of
+/// four are read.
+fn product<'a>(gpu: &'a Gpu, plan: Plan, names: [&'static str; 3], [a, b]: [Factor<'_>; 2]) -> Result<Call<'a>> {
+    let call = gpu.call("gemm", plan.variant(names))?;
+    Ok(call.with(plan.cut).with(Quads::new(a, b)).with(a.0).with(b.0))
+}
+
+type Factor<'a> = (Span<'a, f32>, usize);
+
+/// Overwrites `to` with such a product.
 fn gradient(
     gpu: &Gpu,
     plan: Plan,
     names: [&'static str; 3],
-    [a, b]: [(Span<'_, f32>, usize); 2],
+    factors: [Factor<'_>; 2],
     to: Span<'_, f32>,
     scratch: Span<'_, f32>,
 ) -> Result<()> {
     let target = plan.target(to, scratch);
-    let call = gpu.call("gemm", plan.variant(names))?;
-    let call = call.with(plan.cut).with(Quads::new(a, b)).with(a.0).with(b.0).with(target);
+    let call = product(gpu, plan, names, factors)?.with(target);
     // SAFETY: as above.
     unsafe { call.launch(plan.blocks, THREADS)? };
     plan.sum(gpu, target, None, Activation::Linear, to)
