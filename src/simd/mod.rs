@@ -18,6 +18,7 @@ mod portable;
 pub(crate) mod sparse;
 pub(crate) mod tile;
 pub(crate) mod turn;
+pub(crate) mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -58,6 +59,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// a + b
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// a − b
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
     /// a · b + c
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;

@@ -50,6 +50,15 @@ impl<E: Element, const L: usize> Simd for Portable<E, L> {
     }
 
     #[inline(always)]
+    fn sub(self, a: [E; L], b: [E; L]) -> [E; L] {
+        let mut difference = a;
+        for lane in 0..L {
+            difference[lane] -= b[lane];
+        }
+        difference
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: [E; L], b: [E; L], c: [E; L]) -> [E; L] {
         let mut sum = c;
         for lane in 0..L {

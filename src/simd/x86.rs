@@ -51,7 +51,7 @@ where
 
 /// The methods that differ in the names of their instructions only.
 macro_rules! methods {
-    ($elem:ty, $vector:ty, $features:literal, $set1:ident, $add:ident, $fmadd:ident, $load:ident, $store:ident, $turn:ident) => {
+    ($elem:ty, $vector:ty, $features:literal, $set1:ident, $add:ident, $sub:ident, $fmadd:ident, $load:ident, $store:ident, $turn:ident) => {
         type Elem = $elem;
         type Vector = $vector;
         const LANES: usize = size_of::<$vector>() / size_of::<$elem>();
@@ -77,6 +77,12 @@ macro_rules! methods {
         fn add(self, a: $vector, b: $vector) -> $vector {
             // SAFETY: `self` proves that the machine has the instruction.
             unsafe { $add(a, b) }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: $vector, b: $vector) -> $vector {
+            // SAFETY: `self` proves that the machine has the instruction.
+            unsafe { $sub(a, b) }
         }
 
         #[inline(always)]
@@ -275,6 +281,7 @@ avx512!(
     tagged_of_16,
     _mm512_set1_ps,
     _mm512_add_ps,
+    _mm512_sub_ps,
     _mm512_fmadd_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
@@ -296,6 +303,7 @@ avx512!(
     tagged_of_8,
     _mm512_set1_pd,
     _mm512_add_pd,
+    _mm512_sub_pd,
     _mm512_fmadd_pd,
     _mm512_loadu_pd,
     _mm512_storeu_pd,
@@ -455,6 +463,7 @@ avx2!(
     wide_tagged_of_8,
     _mm256_set1_ps,
     _mm256_add_ps,
+    _mm256_sub_ps,
     _mm256_fmadd_ps,
     _mm256_loadu_ps,
     _mm256_storeu_ps,
@@ -477,6 +486,7 @@ avx2!(
     wide_tagged_of_4,
     _mm256_set1_pd,
     _mm256_add_pd,
+    _mm256_sub_pd,
     _mm256_fmadd_pd,
     _mm256_loadu_pd,
     _mm256_storeu_pd,

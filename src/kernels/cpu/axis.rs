@@ -75,6 +75,12 @@ impl Axis {
         }
     }
 
+    /// p, where three neighbouring taps move on from pixel to pixel: output o meets pixel o + u − p with tap u.
+    pub fn steps_by_one(self) -> Option<isize> {
+        let Self { taps, multiplier, divisor, dilation, before, .. } = self;
+        ([taps, multiplier, divisor, dilation] == [3, 1, 1, 1]).then_some(before)
+    }
+
     /// The outputs `range` and what they meet with these taps, cut into runs.
     pub fn runs(self, range: Range<usize>, taps: Range<usize>) -> impl Iterator<Item = Run> {
         let firsts = range.start..range.end.min(range.start + self.divisor);

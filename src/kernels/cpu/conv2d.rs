@@ -158,6 +158,9 @@ pub(crate) mod tests {
             (3, Window2D { stride: [2, 2], ..same }, [31, 30], 12, 20, 2),
             (1, Window2D::new(3), [33, 33], 16, 48, 1),
             (17, Window2D::new(1), [16, 9], 40, 36, 1),
+            (9, Window2D::new(3), [12, 13], 33, 47, 1),
+            (3, same, [7, 30], 64, 100, 1),
+            (2, Window2D { padding: Padding::all(3), ..Window2D::new(3) }, [9, 5], 150, 16, 1),
         ];
         for (batch, window, input, c_in, c_out, groups) in shapes {
             let geometry = window.over("conv2d", input).expect("the kernel fits");
@@ -178,6 +181,8 @@ pub(crate) mod tests {
         let (kernel, input, depth) = match round % 8 {
             // More channels than a piece of a sum has
             0 => ([1 + random.below(3), 1 + random.below(3)], [3, 3 + random.below(3)], 100 + random.below(330)),
+            // Squares of four outputs
+            2 => ([3, 3], [4 + random.below(7), 4 + random.below(7)], 16 + random.below(30)),
             // More taps than a piece has
             1 => ([6 + random.below(4), 6 + random.below(4)], [9 + random.below(4), 10], 1 + random.below(2)),
             _ => {
@@ -193,6 +198,7 @@ pub(crate) mod tests {
         };
         let groups = if depth > 9 { 1 } else { [1, 1, 1, 2, 3][random.below(5)] };
         let filters = if random.chance(0.2) { 1 } else { 1 + random.below(36) };
+        let filters = if depth > 9 && random.chance(0.5) { 16 + random.below(36) } else { filters };
         let depth = if filters == 1 && random.chance(0.5) { 1 } else { depth };
         match window.over("conv2d", input) {
             Ok(geometry) => Conv2DShape { batch, geometry, c_in: groups * depth, c_out: groups * filters, groups },

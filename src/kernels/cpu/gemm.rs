@@ -6,6 +6,7 @@
 //! rows would get in each other's way in the cache.
 
 pub(crate) use super::matrix::Matrix;
+use super::winograd::Ahead;
 use super::{parallel, scratch};
 use crate::element::Element;
 use crate::simd::matrix::Factors;
@@ -175,6 +176,37 @@ impl<E: Element> Rows<'_, E> {
         let shape = (c.len() / self.columns, self.columns);
         let mut c = ArrayViewMut2::from_shape(shape, c).expect("whole rows are asked for");
         multiply_pieces(simd, self.a.part([first, 0], [shape.0, self.a.shape[1]]), self.b, &mut c);
+    }
+}
+
+/// Overwrites `c` [M, N] with a [M, K] · b [K, N], and fetches some of `ahead`, or else the next rows of a. Panels of b,
+/// [K, 2 registers] each, begin every `step` numbers.
+pub(super) fn multiply_panels<S: Simd>(
+    simd: S,
+    a: Matrix<'_, S::Elem>,
+    (b, step): (&[S::Elem], usize),
+    c: &mut [S::Elem],
+    ahead: &mut Ahead<'_, S::Elem>,
+) {
+    let ([m, k], n, width) = (a.shape, c.len() / a.shape[0], 2 * S::LANES);
+    let panels = n.div_ceil(width);
+    let mut c = ArrayViewMut2::from_shape((m, n), c).expect("c has the rows of a");
+    for piece in Cut::new(k, DEPTH).parts() {
+        for rows in Cut::new(m, S::ROWS).parts() {
+            for (panel, column) in (0..n).step_by(width).enumerate() {
+                let fetched = ahead.take(piece.len());
+                let factors = Factors {
+                    a: a.part([rows.start, piece.start], [rows.len(), piece.len()]).data,
+                    a_strides: a.strides,
+                    b: &b[panel * step + piece.start * width..],
+                    b_row: width,
+                    depth: piece.len(),
+                    ahead: fetched.unwrap_or_else(|| a.ahead(rows.end, rows.len(), panel, panels)),
+                };
+                let size = [rows.len(), width.min(n - column)];
+                factors.write(simd, piece.start > 0, &mut c, [rows.start, column], size);
+            }
+        }
     }
 }
 

@@ -25,3 +25,4 @@ pub(crate) mod testing;
 pub(crate) mod update;
 pub(crate) mod vector;
 mod weight_gradient;
+mod winograd;

@@ -6,7 +6,7 @@ use crate::element::Element;
 const KEPT: usize = 64 << 20;
 
 /// Bytes in a line of the caches, and in the longest register.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// Runs `work` with `len` numbers that hold anything and begin at a line of the cache.
 pub(super) fn with<E: Element, T>(len: usize, work: impl FnOnce(&mut [E]) -> T) -> T {

@@ -6,6 +6,7 @@
 //! multiplied with the zeros around it. What follows a convolution is done to a block of rows while it is in the cache.
 
 mod pooled;
+mod winograd;
 
 use super::activation::Activation;
 use super::axis::{Axis, Run};
@@ -17,6 +18,7 @@ use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
 use pooled::Pooled;
 use std::ops::{Range, RangeInclusive};
+use winograd::Winograd;
 
 /// A window over a batch of pictures, and its tail: x [N, input, channels[0]] → y [N, tail's output, channels[1]].
 /// Overwrites `y`, and `argmax` with the taps that the tail's pooling took.
@@ -60,9 +62,14 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let block = block.next_multiple_of(rows.divisor).min(output[0]);
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
-        scratch::with(packed, |panels| {
+        let window = Window::new(axes, channels, weights, reversed, bias, tail);
+        scratch::with(packed + Winograd::factors_len(&window, packed), |memory| {
+            let (panels, factors) = memory.split_at_mut(packed);
             weights.pack(simd, reversed, panels);
-            let window = Window::new(axes, channels, weights, reversed, panels, bias, tail);
+            let mut window = window;
+            window.panels = panels;
+            window.winograd = Winograd::new(&window, simd, factors);
+            window.end = window.end();
             each_chunk(work * batch, y, argmax, images * y_len, &|group, y, argmax| {
                 let x = &x[group * images * x_len..][..y.len() / y_len * x_len];
                 let size = if images > 1 { y.len() } else { block * y_row };
@@ -106,6 +113,7 @@ struct Window<'a, E> {
     end: End,
     /// Where the pooling's windows can be made of sums in registers.
     pooled: Option<Pooled>,
+    winograd: Option<Winograd<'a, E>>,
 }
 
 /// A piece of the sums.
@@ -131,7 +139,6 @@ impl<'a, E: Element> Window<'a, E> {
         channels: [usize; 2],
         weights: Factor<'a, E>,
         reversed: bool,
-        panels: &'a [E],
         bias: Option<&'a [E]>,
         tail: Tail,
     ) -> Self {
@@ -139,14 +146,20 @@ impl<'a, E: Element> Window<'a, E> {
         let across = kw.min(TAPS).min(DEPTH / depth).max(1);
         let down = if across < kw { 1 } else { kh.min(TAPS / kw).min(DEPTH / (kw * depth)).max(1) };
         let piece = [down, across, depth.min(DEPTH)];
-        let end = match tail {
-            Tail { pool: Some(_), .. } => End::Nothing,
-            Tail { activation: Activation::Relu, .. } if piece == [kh, kw, depth] => End::Rectify,
-            _ => End::Flush,
-        };
         let is_whole = piece == [kh, kw, weights.shape[2]] && !weights.is_depthwise();
         let pooled = tail.pool.filter(|_| is_whole).and_then(|pool| Pooled::new(&axes, pool));
-        Self { axes, channels, weights, reversed, panels, bias, tail, piece, end, pooled }
+        let end = End::Nothing;
+        Self { axes, channels, weights, reversed, panels: &[], bias, tail, piece, end, pooled, winograd: None }
+    }
+
+    fn end(&self) -> End {
+        let [down, across] = self.axes.map(|axis| axis.taps);
+        let is_whole = self.winograd.is_some() || self.piece == [down, across, self.weights.shape[2]];
+        match self.tail {
+            Tail { pool: Some(_), .. } => End::Nothing,
+            Tail { activation: Activation::Relu, .. } if is_whole => End::Rectify,
+            _ => End::Flush,
+        }
     }
 
     /// Writes the rows `outputs` of the pictures x [.., input, C] to y [.., rows, columns, F].
@@ -166,7 +179,7 @@ impl<'a, E: Element> Window<'a, E> {
             }
             return;
         };
-        if let Some(pooled) = self.pooled.as_ref().filter(|_| pooled::is_faster::<S>(self.piece)) {
+        if let Some(pooled) = self.pooled.as_ref().filter(|_| self.winograd.is_none() && pooled::is_faster::<S>(self.piece)) {
             return pooled.write(self, simd, x, outputs, y, argmax);
         }
         // Only what the pooling looks at
@@ -184,6 +197,9 @@ impl<'a, E: Element> Window<'a, E> {
 
     /// y[n,i,j,f] of the window alone, for these rows and columns: a piece of each sum after the other.
     fn convolve<S: Simd<Elem = E>>(&self, simd: S, x: &[E], outputs: [Range<usize>; 2], y: &mut [E]) {
+        if let Some(winograd) = &self.winograd {
+            return winograd.write(self, simd, x, &outputs, y);
+        }
         let ([kh, kw], depth) = (self.axes.map(|axis| axis.taps), self.weights.shape[2]);
         let [down, across, channels] = self.piece;
         let mut first = true;

@@ -5,6 +5,8 @@
 //! rearranged once, block by block, for a band of strips that stays in the second cache. The problem alone, never the
 //! number of threads, cuts the bands into at most 16 chunks, whose sums are added up in order.
 
+mod winograd;
+
 use super::conv2d::Conv2DShape;
 use super::{parallel, scratch};
 use crate::element::Element;
@@ -72,6 +74,9 @@ impl<E: Element, G: Gradient<E>> Kernel<E> for WeightGradient<'_, E, G> {
         let Self { shape, x, dy, dw } = self;
         if shape.groups > 1 && [shape.c_in, shape.c_out] == [shape.groups; 2] {
             return depthwise(simd, shape, x, dy, dw);
+        }
+        if let Some(dy) = dy.dense().filter(|_| winograd::suits(shape)) {
+            return winograd::weight_gradient(simd, shape, x, dy, dw);
         }
         let cut = Cut::new::<S>(shape);
         let (panels, panel_len) = (shape.groups * cut.panels, cut.taps() * cut.depth * cut.width);
