@@ -11,6 +11,7 @@
 //! squares. All factors are ±1 and ½, so that nothing is rounded but sums.
 #![allow(clippy::needless_range_loop, reason = "counters that end at a constant: all loops over registers unroll")]
 
+use super::largest::finished;
 use super::tile::End;
 use super::{Kernel, Simd};
 use crate::element::Element;
@@ -208,6 +209,67 @@ impl<E: Element> Kernel<E> for Gather<'_, E> {
                             false => unsafe { simd.store_first(to, simd.first(left), sum) },
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+impl<E: Element> Outputs<'_, E> {
+    /// Overwrites `to` with the largest output of each square, squares side by side, and `argmax` with which of the four it
+    /// was; where the end is `Rectify` and none is positive, with `NO_TAP`.
+    ///
+    /// # Panics
+    /// Where a square lies outside its slice, or there are fewer biases than channels.
+    pub fn write_largest<S: Simd<Elem = E>>(&self, simd: S, to: &mut [E], argmax: Option<&mut [u8]>) {
+        let Self { planes, numbers, channels, count, bias, .. } = *self;
+        let end = count.saturating_mul(channels);
+        assert!(channels <= planes.square && planes.end(count) <= numbers.len());
+        assert!(end <= to.len() && argmax.as_ref().is_none_or(|argmax| end <= argmax.len()));
+        assert!(bias.is_none_or(|bias| bias.len() >= channels));
+        simd.vectorize(Largest { outputs: self, to, argmax });
+    }
+}
+
+/// Only [`Outputs::write_largest`] makes one, and it vouches for all offsets.
+struct Largest<'a, E> {
+    outputs: &'a Outputs<'a, E>,
+    to: &'a mut [E],
+    argmax: Option<&'a mut [u8]>,
+}
+
+impl<E: Element> Kernel<E> for Largest<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd<Elem = E>>(mut self, simd: S) {
+        let Outputs { planes, numbers, channels, count, bias, end, .. } = *self.outputs;
+        for channel in (0..channels).step_by(S::LANES) {
+            let left = channels - channel;
+            let mut added = simd.splat(E::zero());
+            if let Some(bias) = bias {
+                // SAFETY: `write_largest` checked that there are as many biases as channels.
+                added = unsafe { load(simd, bias.as_ptr().wrapping_add(channel), left) };
+            }
+            for index in 0..count {
+                let from = numbers.as_ptr().wrapping_add(index * planes.square + channel);
+                // SAFETY: `write_largest` checked that so many channels are left in each plane.
+                let sums = unsafe { gather_square::<S>(simd, from, planes.plane, left) };
+                let mut best = (simd.add(sums[0][0], added), simd.tag(0));
+                for tap in 1..4 {
+                    best = simd.larger(best, (simd.add(sums[tap / 2][tap % 2], added), simd.tag(tap as u8)));
+                }
+                let (largest, tags) = finished(simd, best, end == End::Rectify);
+                let at = index * channels + channel;
+                let to = self.to.as_mut_ptr().wrapping_add(at);
+                match left >= S::LANES {
+                    // SAFETY: `write_largest` checked that so many channels of the square are left.
+                    true => unsafe { simd.store(to, largest) },
+                    // SAFETY: as above.
+                    false => unsafe { simd.store_first(to, simd.first(left), largest) },
+                }
+                if let Some(argmax) = &mut self.argmax {
+                    simd.store_tags(&mut argmax[at..][..left.min(S::LANES)], tags);
                 }
             }
         }

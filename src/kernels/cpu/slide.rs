@@ -18,7 +18,7 @@ use crate::simd::tile::{End, Product, Row, Segment, Start};
 use crate::simd::{Kernel, Simd};
 use pooled::Pooled;
 use std::ops::{Range, RangeInclusive};
-use winograd::Winograd;
+use winograd::{To, Winograd};
 
 /// A window over a batch of pictures, and its tail: x [N, input, channels[0]] → y [N, tail's output, channels[1]].
 /// Overwrites `y`, and `argmax` with the taps that the tail's pooling took.
@@ -152,12 +152,16 @@ impl<'a, E: Element> Window<'a, E> {
         Self { axes, channels, weights, reversed, panels: &[], bias, tail, piece, end, pooled, winograd: None }
     }
 
-    fn end(&self) -> End {
+    /// Whether a sum is made in one piece.
+    fn is_whole(&self) -> bool {
         let [down, across] = self.axes.map(|axis| axis.taps);
-        let is_whole = self.winograd.is_some() || self.piece == [down, across, self.weights.shape[2]];
+        self.winograd.is_some() || self.piece == [down, across, self.weights.shape[2]]
+    }
+
+    fn end(&self) -> End {
         match self.tail {
             Tail { pool: Some(_), .. } => End::Nothing,
-            Tail { activation: Activation::Relu, .. } if is_whole => End::Rectify,
+            Tail { activation: Activation::Relu, .. } if self.is_whole() => End::Rectify,
             _ => End::Flush,
         }
     }
@@ -179,12 +183,22 @@ impl<'a, E: Element> Window<'a, E> {
             }
             return;
         };
-        if let Some(pooled) = self.pooled.as_ref().filter(|_| self.winograd.is_none() && pooled::is_faster::<S>(self.piece)) {
+        let y_len = outputs.len() * pool.output[1] * f;
+        if let Some(winograd) = self.winograd.as_ref().filter(|_| winograd::takes(&pool)) {
+            let reads = [2 * outputs.start..2 * outputs.end, 0..2 * pool.output[1]];
+            winograd.write(self, simd, x, y.len() / y_len, &reads, To::Largest(y, argmax));
+            if self.tail.activation != Activation::Relu {
+                self.tail.activate(simd, y);
+            }
+            return;
+        }
+        let is_faster = self.winograd.is_none() && pooled::is_faster::<S>(self.piece);
+        if let Some(pooled) = self.pooled.as_ref().filter(|_| is_faster) {
             return pooled.write(self, simd, x, outputs, y, argmax);
         }
         // Only what the pooling looks at
         let reads = [self.tail.reads(outputs.clone()), 0..self.tail.columns(output)];
-        let [strip_len, y_len] = [reads[0].len() * reads[1].len() * f, outputs.len() * pool.output[1] * f];
+        let strip_len = reads[0].len() * reads[1].len() * f;
         scratch::with(y.len() / y_len * strip_len, |strip| {
             let size = [reads[1].len(), f];
             self.convolve(simd, x, reads, strip);
@@ -198,7 +212,8 @@ impl<'a, E: Element> Window<'a, E> {
     /// y[n,i,j,f] of the window alone, for these rows and columns: a piece of each sum after the other.
     fn convolve<S: Simd<Elem = E>>(&self, simd: S, x: &[E], outputs: [Range<usize>; 2], y: &mut [E]) {
         if let Some(winograd) = &self.winograd {
-            return winograd.write(self, simd, x, &outputs, y);
+            let images = y.len() / (outputs[0].len() * outputs[1].len() * self.channels[1]).max(1);
+            return winograd.write(self, simd, x, images, &outputs, To::Outputs(y));
         }
         let ([kh, kw], depth) = (self.axes.map(|axis| axis.taps), self.weights.shape[2]);
         let [down, across, channels] = self.piece;

@@ -3,17 +3,26 @@
 //! The 16 planes of a run of squares are matrices [squares, C], their products with those of the weights [C, F] matrices
 //! [squares, F], of which each square becomes four outputs.
 
+use super::super::activation::Activation;
 use super::super::gemm::{Matrix, multiply_panels};
 use super::super::winograd::{Ahead, Grid, Pictures, Segment, is_faster, planes};
 use super::super::{parallel, scratch};
 use super::Window;
 use crate::element::Element;
+use crate::shape::Geometry2D;
 use crate::simd::Simd;
+use crate::simd::tile::End;
 use crate::simd::winograd::{Outputs, PLANES, Planes, spread_weights};
 use std::ops::Range;
 
 /// Taps of the window.
 const TAPS: usize = 9;
+
+/// Whether the windows of a pooling are squares of four outputs.
+pub(super) fn takes(pool: &Geometry2D) -> bool {
+    let inside = (0..2).all(|axis| pool.before[axis] == 0 && 2 * pool.output[axis] <= pool.input[axis]);
+    inside && [pool.kernel, pool.stride] == [[2, 2]; 2]
+}
 
 /// The weights, and where the pictures begin.
 pub(super) struct Winograd<'a, E> {
@@ -43,17 +52,18 @@ impl<'a, E: Element> Winograd<'a, E> {
         Some(Self { factors, before: [down?, across?] }).filter(|winograd| !winograd.factors.is_empty())
     }
 
-    /// y[n,i,j,f] for these rows and columns.
+    /// y[n,i,j,f] for these rows and columns of so many images, and what becomes of it.
     pub fn write<S: Simd<Elem = E>>(
         &self,
         window: &Window<'_, E>,
         simd: S,
         x: &[E],
+        images: usize,
         outputs: &[Range<usize>; 2],
-        y: &mut [E],
+        mut to: To<'_, E>,
     ) {
         let ([c, f], size) = (window.channels, [outputs[0].len(), outputs[1].len()]);
-        let grid = Grid::over(y.len() / (size[0] * size[1] * f), size);
+        let grid = Grid::over(images, size);
         let x = Pictures { data: x, size: window.axes.map(|axis| axis.input), depth: c, channels: 0..c };
         let corner = [0, 1].map(|axis| outputs[axis].start as isize - self.before[axis]);
         let depth = c.next_multiple_of(S::LANES);
@@ -65,7 +75,9 @@ impl<'a, E: Element> Winograd<'a, E> {
                 let mut ahead = Ahead { parts: [&[]; 2] };
                 for segment in grid.segments(run.clone()) {
                     x.spread::<S, 4>(simd, &segment, corner, of_x, squares);
-                    if segment.first == 0 {
+                    if let To::Outputs(y) = &to
+                        && segment.first == 0
+                    {
                         let y = Pictures { data: y, size, depth: f, channels: 0..f };
                         ahead.parts[0] = y.behind::<0>(&segment, [0, 0], run.len());
                     }
@@ -73,7 +85,7 @@ impl<'a, E: Element> Winograd<'a, E> {
                 }
                 self.multiply(simd, [run.len(), c], of, squares, products, &mut ahead);
                 for segment in grid.segments(run) {
-                    gather(window, simd, &segment, size, of_y, products, y);
+                    gather(window, simd, &segment, size, (of_y, products), &mut to);
                 }
             });
         }
@@ -98,15 +110,22 @@ impl<'a, E: Element> Winograd<'a, E> {
     }
 }
 
-/// Writes a segment of the pictures `y` of this size.
+/// Where the outputs of squares go.
+pub(super) enum To<'a, E> {
+    /// All of them, [.., rows, columns, F].
+    Outputs(&'a mut [E]),
+    /// The largest of each square, [.., rows/2, columns/2, F], and which it was.
+    Largest(&'a mut [E], Option<&'a mut [u8]>),
+}
+
+/// Writes a segment of pictures of this size.
 fn gather<S: Simd>(
     window: &Window<'_, S::Elem>,
     simd: S,
     segment: &Segment,
     [height, width]: [usize; 2],
-    planes: Planes,
-    products: &[S::Elem],
-    y: &mut [S::Elem],
+    (planes, products): (Planes, &[S::Elem]),
+    to: &mut To<'_, S::Elem>,
 ) {
     let (f, [row, column]) = (window.channels[1], [segment.row, segment.columns.start].map(|square| 2 * square));
     let outputs = Outputs {
@@ -119,5 +138,13 @@ fn gather<S: Simd>(
         bias: window.bias,
         end: window.end,
     };
-    outputs.write(simd, &mut y[((segment.image * height + row) * width + column) * f..]);
+    match to {
+        To::Outputs(y) => outputs.write(simd, &mut y[((segment.image * height + row) * width + column) * f..]),
+        To::Largest(y, argmax) => {
+            let first = ((segment.image * height / 2 + segment.row) * width / 2 + segment.columns.start) * f;
+            let end = if window.tail.activation == Activation::Relu { End::Rectify } else { End::Flush };
+            let argmax = argmax.as_deref_mut().map(|argmax| &mut argmax[first..]);
+            Outputs { end, ..outputs }.write_largest(simd, &mut y[first..], argmax);
+        }
+    }
 }
