@@ -34,6 +34,8 @@ pub struct Conv2D<E = f32> {
     window: Window2D,
     groups: usize,
     use_bias: bool,
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    winograd: bool,
     /// w [KH, KW, C/groups, F], b [F]; none before `build`.
     #[serde(skip)]
     weights: Option<Weights<E, Ix4>>,
@@ -42,7 +44,7 @@ pub struct Conv2D<E = f32> {
 impl<E: Element> Conv2D<E> {
     /// A layer of `filters` filters with a window of `kernel` pixels.
     pub fn new(filters: usize, kernel: impl Into<Pair>) -> Self {
-        Self { filters, window: Window2D::new(kernel), groups: 1, use_bias: true, weights: None }
+        Self { filters, window: Window2D::new(kernel), groups: 1, use_bias: true, winograd: true, weights: None }
     }
 
     /// A layer with given weights [KH, KW, C/groups, F] and biases `[F]`; `build` keeps them.
@@ -84,6 +86,14 @@ impl<E: Element> Conv2D<E> {
     pub fn use_bias(mut self, yes: bool) -> Self {
         self.use_bias = yes;
         self.weights = None;
+        self
+    }
+
+    /// Whether the CPU may compute a window of 3 × 3 neighbouring pixels by Winograd's algorithm (the default; Lavin and
+    /// Gray, arXiv:1509.09308), or adds all products tap by tap: which takes longer, rounds otherwise, and keeps what is
+    /// not finite from the other three outputs of its square of 2 × 2.
+    pub fn winograd(mut self, yes: bool) -> Self {
+        self.winograd = yes;
         self
     }
 
@@ -151,8 +161,12 @@ impl<E: Element> Conv2D<E> {
         }
         let geometry = self.window.over("conv2d", [h, w])?;
         volume("conv2d", &[batch, geometry.output[0], geometry.output[1], filters])?;
-        Ok(Conv2DShape { batch, geometry, c_in, c_out: filters, groups })
+        Ok(Conv2DShape { batch, geometry, c_in, c_out: filters, groups, winograd: self.winograd })
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The shape of the output [N, OH, OW, F].

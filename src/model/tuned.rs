@@ -35,9 +35,10 @@ fn block<E: Element>(filters: usize) -> Residual<E> {
     block.add(convolution(filters)).add(normalisation()).add(ReLU)
 }
 
-/// Over 3 × 3 pixels; the normalisation behind it has the bias.
+/// Over 3 × 3 pixels, tap by tap, as in the training whose figures the README shows; the normalisation behind it has the
+/// bias.
 fn convolution<E: Element>(filters: usize) -> Conv2D<E> {
-    Conv2D::new(filters, 3).padding(Padding::Same).use_bias(false)
+    Conv2D::new(filters, 3).padding(Padding::Same).use_bias(false).winograd(false)
 }
 
 /// Its averages follow some ten steps, not a hundred as Keras' do: a pass over a small data set has no more.

@@ -22,6 +22,8 @@ pub(crate) struct Conv2DShape {
     pub c_out: usize,
     /// Input channels g·C/groups … and output channels g·F/groups … belong together.
     pub groups: usize,
+    /// Whether Winograd's algorithm may be used.
+    pub winograd: bool,
 }
 
 /// Overwrites `y` [N,OH,OW,F].
@@ -40,7 +42,7 @@ pub(crate) fn forward_fused<E: Element>(
     y: &mut [E],
     argmax: Option<&mut [u8]>,
 ) {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, winograd } = *shape;
     let [height, width] = tail.output(geometry.output);
     shape.check(x, w, y.len(), batch * height * width * c_out);
     assert!(tail.pool.is_none_or(|pool| pool.input == geometry.output && Tail::takes(&pool)));
@@ -50,19 +52,19 @@ pub(crate) fn forward_fused<E: Element>(
     let weights = Factor { data: w, shape: [groups, geometry.taps(), c, f], strides: [f, c * c_out, c_out, 1] };
     let axes = [0, 1].map(|axis| Axis::forward(&geometry, axis));
     let (channels, tail) = ([c_in, c_out], *tail);
-    E::dispatch(Slide { batch, axes, channels, weights, reversed: false, bias, tail, x, y, argmax });
+    E::dispatch(Slide { batch, axes, channels, weights, reversed: false, winograd, bias, tail, x, y, argmax });
 }
 
 /// dx[n,h,w,c] = Σ over the (i,u), (j,v) that meet h and w, and f, of w[u,v,c,f] · dy[n,i,j,f]. Overwrites `dx`.
 pub(crate) fn input_gradient<E: Element>(shape: &Conv2DShape, dy: &[E], w: &[E], dx: &mut [E]) {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, winograd } = *shape;
     shape.check(dx, w, dy.len(), batch * geometry.pixels() * c_out);
     let (c, f) = (c_in / groups, c_out / groups);
     let weights = Factor { data: w, shape: [groups, geometry.taps(), f, c], strides: [f, c * c_out, 1, c_out] };
     let axes = [0, 1].map(|axis| Axis::backward(&geometry, axis));
     let (channels, tail) = ([c_out, c_in], Tail { activation: Activation::Linear, pool: None });
     let (x, y, bias, argmax) = (dy, dx, None, None);
-    E::dispatch(Slide { batch, axes, channels, weights, reversed: true, bias, tail, x, y, argmax });
+    E::dispatch(Slide { batch, axes, channels, weights, reversed: true, winograd, bias, tail, x, y, argmax });
 }
 
 /// dw[u,v,c,f] = Σ_{n,i,j} dy[n,i,j,f] · x[n, i·s+u·d−p, j·s+v·d−p, c]. Overwrites `dw`.
@@ -136,7 +138,7 @@ pub(crate) mod tests {
             1 => [groups, groups],
             _ => [groups * (1 + random.below(5)), groups * (1 + random.below(17))],
         };
-        Conv2DShape { batch: [1, 2, 3, 0][random.below(4)], geometry, c_in, c_out, groups }
+        Conv2DShape { batch: [1, 2, 3, 0][random.below(4)], geometry, c_in, c_out, groups, winograd: true }
     }
 
     #[test]
@@ -164,9 +166,11 @@ pub(crate) mod tests {
         ];
         for (batch, window, input, c_in, c_out, groups) in shapes {
             let geometry = window.over("conv2d", input).expect("the kernel fits");
-            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups };
-            check::<f32>(&shape, &mut random);
-            check::<f64>(&shape, &mut random);
+            for winograd in [false, true] {
+                let shape = Conv2DShape { batch, geometry, c_in, c_out, groups, winograd };
+                check::<f32>(&shape, &mut random);
+                check::<f64>(&shape, &mut random);
+            }
         }
     }
 
@@ -190,8 +194,9 @@ pub(crate) mod tests {
                 (kernel, input, 1 + random.below(9))
             }
         };
+        let stride = if round % 16 == 2 { [1, 1] } else { [(); 2].map(|()| 1 + random.below(3)) };
         let window = Window2D {
-            stride: [(); 2].map(|()| 1 + random.below(3)),
+            stride,
             dilation: [(); 2].map(|()| 1 + usize::from(random.chance(0.2))),
             padding: [Padding::Valid, Padding::Same, Padding::all(1 + random.below(4))][random.below(3)],
             ..Window2D::new(kernel)
@@ -201,7 +206,14 @@ pub(crate) mod tests {
         let filters = if depth > 9 && random.chance(0.5) { 16 + random.below(36) } else { filters };
         let depth = if filters == 1 && random.chance(0.5) { 1 } else { depth };
         match window.over("conv2d", input) {
-            Ok(geometry) => Conv2DShape { batch, geometry, c_in: groups * depth, c_out: groups * filters, groups },
+            Ok(geometry) => Conv2DShape {
+                batch,
+                geometry,
+                c_in: groups * depth,
+                c_out: groups * filters,
+                groups,
+                winograd: random.chance(0.8),
+            },
             Err(_) => draw_kind(round, random),
         }
     }
@@ -229,14 +241,16 @@ pub(crate) mod tests {
         let winners = testing::winners(tail.activation, &y, &taps);
         let y: Vec<E> = y.iter().map(|&y| tail.activation.value(E::of(y))).collect();
         let dx = testing::cast::<E>(&naive::conv2d_input_gradient(shape, &dy, &w));
+        let dw = testing::cast::<E>(&naive::conv2d_weight_gradient(shape, &x, &dy));
         let [x, w, dy, bias] = [x, w, dy, bias].map(|numbers| testing::cast::<E>(&numbers));
         testing::on_each_path(x.len() + y.len(), || {
-            let mut found = [vec![E::nan(); y.len()], vec![E::nan(); dx.len()]];
+            let mut found = [y.len(), dx.len(), dw.len()].map(|len| vec![E::nan(); len]);
             let mut argmax = vec![99; taps.len()];
             let kept = tail.pool.map(|_| argmax.as_mut_slice());
             forward_fused(shape, &x, &w, Some(&bias), tail, &mut found[0], kept);
             input_gradient(shape, &dy, &w, &mut found[1]);
-            assert!(found[0] == y && found[1] == dx, "{shape:?} {tail:?}");
+            weight_gradient(shape, &x, &dy, &mut found[2]);
+            assert!(found[0] == y && found[1] == dx && found[2] == dw, "{shape:?} {tail:?}");
             assert_eq!(argmax, winners, "{shape:?} {tail:?}");
             forward_fused(shape, &x, &w, Some(&bias), tail, &mut found[0], None);
             assert!(found[0] == y, "{shape:?} {tail:?} without argmax");
@@ -257,12 +271,32 @@ pub(crate) mod tests {
         }
     }
 
+    // Squares of four outputs: every remainder of tiles and of squares, one run and several. Transforms of whole numbers
+    // are exact, too.
+    #[test]
+    fn winograds_algorithm_agrees_exactly() {
+        let mut random = Key::new(4).named("conv2d").stream();
+        for round in 0..2000 {
+            let padding = [Padding::Valid, Padding::Same, Padding::all(1 + random.below(3))][random.below(3)];
+            let input = [(); 2].map(|()| 6 + random.below(if round % 50 == 0 { 30 } else { 4 }));
+            let geometry = Window2D { padding, ..Window2D::new(3) }.over("conv2d", input).expect("the kernel fits");
+            let [c_in, c_out] = [(); 2].map(|()| 16 + random.below(if round % 40 == 1 { 160 } else { 20 }));
+            let batch = if round % 100 == 2 { 33 } else { random.below(4) };
+            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups: 1, winograd: true };
+            let tail = draw_tail(shape.geometry.output, &mut random);
+            match round % 3 {
+                0 => check_exactly::<f64>(&shape, &tail, &mut random),
+                _ => check_exactly::<f32>(&shape, &tail, &mut random),
+            }
+        }
+    }
+
     // 1200 products of 2⁻⁴⁰ and 2⁻³⁵ are smaller than 2⁻⁶³, in one piece of a sum and in several.
     #[test]
     fn tiny_sums_are_0() {
         for (depth, padding) in [(1, Padding::Valid), (300, Padding::Same)] {
             let geometry = Window2D { padding, ..Window2D::new(2) }.over("conv2d", [5, 4]).expect("the kernel fits");
-            let shape = Conv2DShape { batch: 2, geometry, c_in: depth, c_out: 35, groups: 1 };
+            let shape = Conv2DShape { batch: 2, geometry, c_in: depth, c_out: 35, groups: 1, winograd: true };
             let [x_len, w_len, y_len] = naive::conv2d_sizes(&shape);
             testing::on_each_path_and_pool(|| {
                 let [x, dy] = [x_len, y_len].map(|len| vec![2f32.powi(-40); len]);
@@ -274,11 +308,27 @@ pub(crate) mod tests {
         }
     }
 
+    // A NaN in pixel (2, 3) is met by the outputs around it; squares of four outputs share it, and no others have it.
+    #[test]
+    fn nan_stays_nan_in_its_squares() {
+        let geometry = Window2D::new(3).over("conv2d", [8, 8]).expect("the kernel fits");
+        let shape = Conv2DShape { batch: 1, geometry, c_in: 16, c_out: 16, groups: 1, winograd: true };
+        let (mut x, w, mut y) = (vec![1.0f32; 8 * 8 * 16], vec![0.0; 9 * 16 * 16], vec![0.0; 6 * 6 * 16]);
+        x[(2 * 8 + 3) * 16] = f32::NAN;
+        forward(&shape, &x, &w, None, &mut y);
+        for (at, y) in y.iter().enumerate() {
+            let (i, j) = (at / 16 / 6, at / 16 % 6);
+            let (is_met, is_near) = (i <= 2 && (1..=3).contains(&j), i <= 3 && j <= 3);
+            assert!(is_near || !y.is_nan(), "{i} {j}");
+            assert!(!is_met || y.is_nan(), "{i} {j}");
+        }
+    }
+
     // A NaN in pixel (2, 3) is met by the outputs around it, and by no other.
     #[test]
     fn nan_stays_nan() {
         let geometry = Window2D::new(3).over("conv2d", [6, 6]).expect("the kernel fits");
-        let shape = Conv2DShape { batch: 1, geometry, c_in: 2, c_out: 3, groups: 1 };
+        let shape = Conv2DShape { batch: 1, geometry, c_in: 2, c_out: 3, groups: 1, winograd: true };
         let (mut x, w, mut y) = ([1.0f32; 72], [0.0; 54], [0.0; 48]);
         x[(2 * 6 + 3) * 2] = f32::NAN;
         forward(&shape, &x, &w, None, &mut y);

@@ -16,7 +16,7 @@ pub fn gemm([m, k, n]: [usize; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
 
 /// Every product of a convolution: `meet(y, x, w)` with the offsets of the three numbers that belong together.
 fn each_product(shape: &Conv2DShape, mut meet: impl FnMut(usize, usize, usize)) {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     let ([h, w], [oh, ow], [kh, kw]) = (geometry.input, geometry.output, geometry.kernel);
     let (c_group, f_group) = (c_in / groups, c_out / groups);
     for n in 0..batch {
@@ -35,7 +35,7 @@ fn each_product(shape: &Conv2DShape, mut meet: impl FnMut(usize, usize, usize)) 
 
 /// The sizes of x, w and y.
 pub fn conv2d_sizes(shape: &Conv2DShape) -> [usize; 3] {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     [
         batch * geometry.input[0] * geometry.input[1] * c_in,
         geometry.taps() * (c_in / groups) * c_out,

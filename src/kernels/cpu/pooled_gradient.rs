@@ -569,7 +569,8 @@ mod tests {
         };
         let batch = if round.is_multiple_of(40) { 33 } else { [1, 1, 3, 0][random.below(4)] };
         let most = if batch == 33 { 5 } else { usize::MAX };
-        Some((Conv2DShape { batch, geometry, c_in: groups * c.min(most), c_out: groups * f.min(most), groups }, pool))
+        let [c_in, c_out] = [c, f].map(|channels| groups * channels.min(most));
+        Some((Conv2DShape { batch, geometry, c_in, c_out, groups, winograd: true }, pool))
     }
 
     #[test]
@@ -600,7 +601,7 @@ mod tests {
             (2, Window2D::new(1), [40, 40], 130, 33),
         ] {
             let geometry = window.over("conv2d", input).expect("the kernel fits");
-            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups: 1 };
+            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups: 1, winograd: true };
             let pool = pooling.over("pool", geometry.output).expect("the window fits");
             check::<f32>(&shape, pool, true, &mut random);
             check::<f64>(&shape, pool, true, &mut random);
@@ -612,7 +613,7 @@ mod tests {
     fn nan_stays_nan() {
         let geometry = Window2D::new(3).over("conv2d", [6, 6]).expect("the kernel fits");
         let pool = Window2D { stride: [2, 2], ..Window2D::new(2) }.over("pool", [4, 4]).expect("the window fits");
-        let shape = Conv2DShape { batch: 1, geometry, c_in: 11, c_out: 2, groups: 1 };
+        let shape = Conv2DShape { batch: 1, geometry, c_in: 11, c_out: 2, groups: 1, winograd: true };
         let (x, w, mut dy) = ([1.0f32; 36 * 11], [1.0; 99 * 2], [1.0; 8]);
         // Window (1, 0), whose tap 3 is pixel (3, 1).
         dy[2 * 2 + 1] = f32::NAN;

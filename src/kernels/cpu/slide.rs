@@ -30,6 +30,8 @@ pub(super) struct Slide<'a, E> {
     pub weights: Factor<'a, E>,
     /// Whether the axes count the taps from the last to the first.
     pub reversed: bool,
+    /// Whether Winograd's algorithm may be used.
+    pub winograd: bool,
     pub bias: Option<&'a [E]>,
     pub tail: Tail,
     pub x: &'a [E],
@@ -46,7 +48,7 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Self { batch, axes, channels, weights, reversed, bias, tail, x, y, argmax } = self;
+        let Self { batch, axes, channels, weights, reversed, winograd, bias, tail, x, y, argmax } = self;
         let [rows, columns] = axes;
         let output = tail.output([rows.output, columns.output]);
         let [x_len, y_row] = [rows.input * columns.input * channels[0], output[1] * channels[1]];
@@ -63,7 +65,8 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         let window = Window::new(axes, channels, weights, reversed, bias, tail);
-        scratch::with(packed + Winograd::factors_len(&window, packed), |memory| {
+        let factors_len = if winograd { Winograd::factors_len(&window, packed) } else { 0 };
+        scratch::with(packed + factors_len, |memory| {
             let (panels, factors) = memory.split_at_mut(packed);
             weights.pack(simd, reversed, panels);
             let mut window = window;

@@ -75,7 +75,7 @@ impl<E: Element, G: Gradient<E>> Kernel<E> for WeightGradient<'_, E, G> {
         if shape.groups > 1 && [shape.c_in, shape.c_out] == [shape.groups; 2] {
             return depthwise(simd, shape, x, dy, dw);
         }
-        if let Some(dy) = dy.dense().filter(|_| winograd::suits(shape)) {
+        if let Some(dy) = dy.dense().filter(|_| shape.winograd && winograd::suits(shape)) {
             return winograd::weight_gradient(simd, shape, x, dy, dw);
         }
         let cut = Cut::new::<S>(shape);
@@ -137,7 +137,7 @@ pub(super) fn part(len: usize, parts: usize, index: usize) -> Range<usize> {
 
 impl<'a> Cut<'a> {
     fn new<S: Simd>(shape: &'a Conv2DShape) -> Self {
-        let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+        let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
         let ([kh, kw], [height, length]) = (geometry.kernel, geometry.output);
         let (c, f) = (c_in / groups, c_out / groups);
         let framed = (length - 1) * geometry.stride[1] + kw;
@@ -574,7 +574,8 @@ mod tests {
         };
         let batch = if round.is_multiple_of(40) { 33 } else { [1, 2, 3, 0][random.below(4)] };
         let most = if batch == 33 { 6 } else { usize::MAX };
-        Some(Conv2DShape { batch, geometry, c_in: groups * c.min(most), c_out: groups * f.min(most), groups })
+        let [c_in, c_out] = [c, f].map(|channels| groups * channels.min(most));
+        Some(Conv2DShape { batch, geometry, c_in, c_out, groups, winograd: random.chance(0.5) })
     }
 
     #[test]
@@ -604,9 +605,11 @@ mod tests {
             (17, same, [20, 20], 24, 24, 24),
         ] {
             let geometry = window.over("conv2d", input).expect("the kernel fits");
-            let shape = Conv2DShape { batch, geometry, c_in, c_out, groups };
-            check::<f32>(&shape, true, &mut random);
-            check::<f64>(&shape, true, &mut random);
+            for winograd in [false, true] {
+                let shape = Conv2DShape { batch, geometry, c_in, c_out, groups, winograd };
+                check::<f32>(&shape, true, &mut random);
+                check::<f64>(&shape, true, &mut random);
+            }
         }
     }
 }

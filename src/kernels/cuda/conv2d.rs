@@ -44,7 +44,7 @@ impl Convolution {
 
 /// Numbers of x, w and y.
 pub(super) fn sizes(shape: &Conv2DShape) -> [usize; 3] {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     let [height, width] = geometry.input;
     [batch * height * width * c_in, geometry.taps() * (c_in / groups) * c_out, batch * geometry.pixels() * c_out]
 }
@@ -108,7 +108,7 @@ fn plan(shape: &Conv2DShape, tail: &Tail) -> Plan {
 
 /// Rows, columns and depth of the product: the pixels that the tail looks at, and a group's filters and taps.
 fn product(shape: &Conv2DShape, tail: &Tail) -> [usize; 3] {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     let pixels = tail.pool.map_or(geometry.pixels(), |pool| 4 * pool.pixels());
     [batch * pixels, c_out / groups, geometry.taps() * (c_in / groups)]
 }
@@ -125,7 +125,7 @@ fn forward_cut(
     y: Span<'_, f32>,
     winners: Option<Span<'_, u8>>,
 ) -> Result<()> {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     let [height, width] = tail.output(geometry.output);
     assert_eq!([x.len(), w.len(), y.len()], [sizes(shape)[0], sizes(shape)[1], batch * height * width * c_out]);
     assert!(is_fused(tail) && tail.pool.is_none_or(|pool| pool.input == geometry.output));
@@ -282,7 +282,7 @@ mod tests {
     fn nan_stays_nan_and_wins() {
         let geometry = Window2D::new(1).over("conv2d", [4, 4]).expect("the kernel fits");
         let pool = Window2D { stride: [2, 2], ..Window2D::new(2) }.over("tail", [4, 4]).expect("the window fits");
-        let shape = Conv2DShape { batch: 1, geometry, c_in: 1, c_out: 3, groups: 1 };
+        let shape = Conv2DShape { batch: 1, geometry, c_in: 1, c_out: 3, groups: 1, winograd: true };
         let tail = Tail { activation: Activation::Relu, pool: Some(pool) };
         let mut x: Vec<f64> = (0..16).map(f64::from).collect();
         [x[1], x[4], x[15]] = [f64::NAN; 3];

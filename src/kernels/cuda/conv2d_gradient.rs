@@ -126,12 +126,12 @@ fn weight_plan(shape: &Conv2DShape) -> Plan {
 }
 
 fn weight_product(shape: &Conv2DShape) -> [usize; 3] {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     [geometry.taps() * (c_in / groups), c_out / groups, batch * geometry.pixels()]
 }
 
 fn input_product(shape: &Conv2DShape) -> [usize; 3] {
-    let Conv2DShape { batch, geometry, c_in, c_out, groups } = *shape;
+    let Conv2DShape { batch, geometry, c_in, c_out, groups, .. } = *shape;
     [batch * geometry.input[0] * geometry.input[1], c_in / groups, geometry.taps() * (c_out / groups)]
 }
 
@@ -296,7 +296,7 @@ mod tests {
     fn large_gradients_agree_with_the_formulas() {
         let (gpu, mut random) = (gpu(), Key::new(3).named("conv2d gradient").stream());
         let geometry = Window2D::new(3).over("conv2d", [62, 40]).expect("the kernel fits");
-        let shape = Conv2DShape { batch: 2, geometry, c_in: 3, c_out: 8, groups: 1 };
+        let shape = Conv2DShape { batch: 2, geometry, c_in: 3, c_out: 8, groups: 1, winograd: true };
         assert!(weight_plan(&shape).splits > 30);
         let pool = Window2D { stride: [2, 2], ..Window2D::new(2) }.over("tail", geometry.output).expect("it fits");
         let [x_len, w_len, z_len] = sizes(&shape);
