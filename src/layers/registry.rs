@@ -104,7 +104,15 @@ mod tests {
             Box::new(AveragePool2D::new((2, 3)).count_include_pad(true).padding(Padding::Same)),
             Box::new(BatchNorm::new().momentum(0.5).epsilon(1e-5)),
             Box::new(chain.clone()),
-            Box::new(Conv2D::new(8, (3, 5)).stride(2).padding(sides).dilation((1, 2)).groups(4).use_bias(false)),
+            Box::new(
+                Conv2D::new(8, (3, 5))
+                    .stride(2)
+                    .padding(sides)
+                    .dilation((1, 2))
+                    .groups(4)
+                    .use_bias(false)
+                    .winograd(false),
+            ),
             Box::new(Dense::new(7)),
             Box::new(Dropout::new(0.1)),
             Box::new(Flatten),

@@ -7,8 +7,10 @@
 //!      0 −1  0  1          0  0  1
 //! ```
 //!
-//! Squares of 2, 3 or 4 pixels' height and width become 16 numbers, one in each of 16 planes, and 16 numbers become
-//! squares. All factors are ±1 and ½, so that nothing is rounded but sums.
+//! Four outputs of a 3 × 3 convolution, a square, take 16 products for each channel and filter instead of 36. Squares of
+//! 2, 3 or 4 pixels' height and width become 16 numbers, one in each of 16 planes, and 16 numbers become squares. All
+//! factors are ±1 and ½, so that nothing is rounded but sums. The last rows of Bᵀ and Aᵀ have the other sign than in the
+//! paper: then y = Aᵀ m has no −d, and neither has its derivative.
 #![allow(clippy::needless_range_loop, reason = "counters that end at a constant: all loops over registers unroll")]
 
 use super::largest::finished;
@@ -73,39 +75,55 @@ impl<E: Element, const R: usize> Kernel<E> for Spread<'_, E, R> {
 
     #[inline(always)]
     fn run<S: Simd<Elem = E>>(self, simd: S) {
-        let Squares { rows, pixel, channels, first, count } = *self.squares;
+        let Squares { rows, channels, first, count, .. } = *self.squares;
         let shortest = rows.iter().map(|row| row.len()).min().unwrap_or(0);
         for channel in (0..channels).step_by(S::LANES) {
-            let left = channels - channel;
             let mut to = self.to.as_mut_ptr().wrapping_add(channel);
             for column in (first..).step_by(2).take(count) {
-                let start = (column as usize).wrapping_mul(pixel).wrapping_add(channel);
-                let is_whole = column >= 0 && left >= S::LANES && start + (R - 1) * pixel + S::LANES <= shortest;
-                let mut square = [[simd.splat(E::zero()); R]; R];
-                if is_whole {
-                    for r in 0..R {
-                        let from = rows[r].as_ptr().wrapping_add(start);
-                        for c in 0..R {
-                            // SAFETY: the registers of all pixels lie in the shortest row.
-                            square[r][c] = unsafe { simd.load(from.wrapping_add(c * pixel)) };
-                        }
-                    }
-                } else {
-                    for r in 0..R {
-                        for c in 0..R {
-                            let start = start.wrapping_add(c * pixel);
-                            if column + c as isize >= 0 && start.saturating_add(left) <= rows[r].len() {
-                                // SAFETY: what is left of the pixel lies in the row.
-                                square[r][c] = unsafe { load(simd, rows[r].as_ptr().add(start), left) };
-                            }
-                        }
-                    }
-                }
+                let square = self.squares.square(simd, shortest, column, channel);
                 // SAFETY: `write` checked that each plane has room for whole registers of each square.
                 unsafe { spread_square(simd, square, to, self.planes.plane) };
                 to = to.wrapping_add(self.planes.square);
             }
         }
+    }
+}
+
+impl<E: Element, const R: usize> Squares<'_, E, R> {
+    /// The channels from `channel` on of the square that begins at `column`, given the length of the shortest row.
+    #[inline(always)]
+    fn square<S: Simd<Elem = E>>(
+        &self,
+        simd: S,
+        shortest: usize,
+        column: isize,
+        channel: usize,
+    ) -> [[S::Vector; R]; R] {
+        let Self { rows, pixel, channels, .. } = *self;
+        let left = channels - channel;
+        let start = (column as usize).wrapping_mul(pixel).wrapping_add(channel);
+        let mut square = [[simd.splat(E::zero()); R]; R];
+        let end = start.saturating_add((R - 1) * pixel).saturating_add(S::LANES);
+        if column >= 0 && left >= S::LANES && end <= shortest {
+            for r in 0..R {
+                let from = rows[r].as_ptr().wrapping_add(start);
+                for c in 0..R {
+                    // SAFETY: the registers of all pixels lie in the shortest row.
+                    square[r][c] = unsafe { simd.load(from.wrapping_add(c * pixel)) };
+                }
+            }
+            return square;
+        }
+        for r in 0..R {
+            for c in 0..R {
+                let start = start.wrapping_add(c * pixel);
+                if column + c as isize >= 0 && start.saturating_add(left) <= rows[r].len() {
+                    // SAFETY: what is left of the pixel lies in the row.
+                    square[r][c] = unsafe { load(simd, rows[r].as_ptr().add(start), left) };
+                }
+            }
+        }
+        square
     }
 }
 
