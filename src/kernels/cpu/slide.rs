@@ -61,18 +61,19 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let most = (batch * pixels / 16).clamp(*BLOCK.start(), *BLOCK.end());
         let images = (most / pixels).clamp(1, batch);
         let block = output[0].div_ceil(pixels.div_ceil(most).min(output[0]));
-        let block = block.next_multiple_of(rows.divisor).min(output[0]);
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         let window = Window::new(axes, channels, weights, reversed, bias, tail);
         let factors_len = if winograd { Winograd::factors_len(&window, packed) } else { 0 };
+        // Whole periods of taps, or whole squares.
+        let step = if factors_len > 0 { 2 } else { rows.divisor };
+        let block = block.next_multiple_of(step).min(output[0]);
         scratch::with(packed + factors_len, |memory| {
             let (panels, factors) = memory.split_at_mut(packed);
             weights.pack(simd, reversed, panels);
             let mut window = window;
             window.panels = panels;
             window.winograd = Winograd::new(&window, simd, factors);
-            window.end = window.end();
             each_chunk(work * batch, y, argmax, images * y_len, &|group, y, argmax| {
                 let x = &x[group * images * x_len..][..y.len() / y_len * x_len];
                 let size = if images > 1 { y.len() } else { block * y_row };
@@ -112,10 +113,9 @@ struct Window<'a, E> {
     tail: Tail,
     /// Taps down, taps across and channels of a piece of the sums.
     piece: [usize; 3],
-    /// What the tile makes of a sum.
-    end: End,
     /// Where the pooling's windows can be made of sums in registers.
     pooled: Option<Pooled>,
+    /// Where four outputs share their products.
     winograd: Option<Winograd<'a, E>>,
 }
 
@@ -151,8 +151,7 @@ impl<'a, E: Element> Window<'a, E> {
         let piece = [down, across, depth.min(DEPTH)];
         let is_whole = piece == [kh, kw, weights.shape[2]] && !weights.is_depthwise();
         let pooled = tail.pool.filter(|_| is_whole).and_then(|pool| Pooled::new(&axes, pool));
-        let end = End::Nothing;
-        Self { axes, channels, weights, reversed, panels: &[], bias, tail, piece, end, pooled, winograd: None }
+        Self { axes, channels, weights, reversed, panels: &[], bias, tail, piece, pooled, winograd: None }
     }
 
     /// Whether a sum is made in one piece.
@@ -161,6 +160,7 @@ impl<'a, E: Element> Window<'a, E> {
         self.winograd.is_some() || self.piece == [down, across, self.weights.shape[2]]
     }
 
+    /// What becomes of a sum.
     fn end(&self) -> End {
         match self.tail {
             Tail { pool: Some(_), .. } => End::Nothing,
@@ -181,7 +181,7 @@ impl<'a, E: Element> Window<'a, E> {
         let (output, f) = (self.axes[1].output, self.channels[1]);
         let Some(pool) = self.tail.pool else {
             self.convolve(simd, x, [outputs, 0..output], y);
-            if self.end != End::Rectify || self.weights.is_depthwise() {
+            if self.end() != End::Rectify || self.weights.is_depthwise() {
                 self.tail.activate(simd, y);
             }
             return;
@@ -340,7 +340,7 @@ impl<'a, E: Element> Window<'a, E> {
                 Some(bias) => Start::Bias(&bias[f..]),
                 None => Start::Zero,
             };
-            let product = Product { a: x, panel, segments, start, end: self.end };
+            let product = Product { a: x, panel, segments, start, end: self.end() };
             work(product, f, width.min(columns - column));
         }
     }

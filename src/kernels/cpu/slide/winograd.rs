@@ -136,7 +136,7 @@ fn gather<S: Simd>(
         row: width * f,
         size: [height - row, width - column],
         bias: window.bias,
-        end: window.end,
+        end: window.end(),
     };
     match to {
         To::Outputs(y) => outputs.write(simd, &mut y[((segment.image * height + row) * width + column) * f..]),
