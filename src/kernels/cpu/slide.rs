@@ -64,7 +64,7 @@ impl<E: Element> Kernel<E> for Slide<'_, E> {
         let work = pixels * weights.data.len() / (rows.divisor * columns.divisor);
         let packed = if weights.is_depthwise() { 0 } else { weights.packed_len(2 * S::LANES) };
         let window = Window::new(axes, channels, weights, reversed, bias, tail);
-        let factors_len = if winograd { Winograd::factors_len(&window, packed) } else { 0 };
+        let factors_len = if winograd { Winograd::factors_len(&window, batch, packed) } else { 0 };
         // Whole periods of taps, or whole squares.
         let step = if factors_len > 0 { 2 } else { rows.divisor };
         let block = block.next_multiple_of(step).min(output[0]);

@@ -6,8 +6,12 @@ use crate::simd::Simd;
 use crate::simd::winograd::{PLANES, Planes, Squares};
 use std::ops::Range;
 
-/// Channels and filters below which transforms take longer than what they spare.
+/// Channels and filters, and their products, below which the transforms of pictures take longer than what they spare.
 const FEWEST: usize = 16;
+const PRODUCTS: usize = 512;
+
+/// Squares of all pictures below which that of the weights does.
+const ENOUGH: usize = 32;
 
 /// Numbers of the squares, and of what they are multiplied with or to, that are worked on at once: they stay in the second
 /// cache.
@@ -19,9 +23,10 @@ const SQUARES: usize = 16;
 /// Numbers by which planes lie further apart than they have to: else they would share sets of the first cache.
 const APART: usize = 16;
 
-/// Whether a convolution over 3 × 3 pixels with so many channels and filters is worth it.
-pub(super) fn is_faster(channels: usize, filters: usize, output: [usize; 2]) -> bool {
-    channels.min(filters) >= FEWEST && output[0].min(output[1]) >= 4
+/// Whether a convolution over 3 × 3 pixels with so many channels and filters is worth it for so many images.
+pub(super) fn is_faster(channels: usize, filters: usize, images: usize, output: [usize; 2]) -> bool {
+    let is_deep = channels.min(filters) >= FEWEST && channels * filters >= PRODUCTS;
+    is_deep && output[0].min(output[1]) >= 4 && Grid::over(images, output).count() >= ENOUGH
 }
 
 /// Squares of pictures, row by row: as many images, and squares down and across.

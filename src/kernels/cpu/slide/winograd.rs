@@ -35,11 +35,11 @@ pub(super) struct Winograd<'a, E> {
 impl<'a, E: Element> Winograd<'a, E> {
     /// Numbers in the weights, of which there are so many in panels; 0 where the window is another one, or better
     /// multiplied tap by tap.
-    pub fn factors_len(window: &Window<'_, E>, packed: usize) -> usize {
+    pub fn factors_len(window: &Window<'_, E>, images: usize, packed: usize) -> usize {
         let [groups, _, depth, columns] = window.weights.shape;
         let output = window.axes.map(|axis| axis.output);
         let is_one = groups == 1 && window.axes.iter().all(|axis| axis.steps_by_one().is_some());
-        if is_one && is_faster(depth, columns, output) { packed / TAPS * PLANES } else { 0 }
+        if is_one && is_faster(depth, columns, images, output) { packed / TAPS * PLANES } else { 0 }
     }
 
     /// Overwrites `factors` with what the window's panels [9, C, 2 registers] become.

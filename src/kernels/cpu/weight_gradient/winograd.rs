@@ -18,7 +18,7 @@ use std::ops::Range;
 pub(super) fn suits(shape: &Conv2DShape) -> bool {
     let geometry = &shape.geometry;
     let steps_by_one = [geometry.kernel, geometry.stride, geometry.dilation] == [[3, 3], [1, 1], [1, 1]];
-    shape.groups == 1 && steps_by_one && is_faster(shape.c_in, shape.c_out, geometry.output)
+    shape.groups == 1 && steps_by_one && is_faster(shape.c_in, shape.c_out, shape.batch, geometry.output)
 }
 
 /// Overwrites `dw`.
